@@ -1,0 +1,62 @@
+# SegMill. `make help` lists the recipes; each does its own set-up.
+SHELL := /bin/bash
+PYTHON ?= python3
+UV := .uv/bin/uv
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# One thread a process: two threads on two busy cores can be many times slower.
+export OMP_NUM_THREADS ?= 1
+export SAM2_BUILD_CUDA := 0
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+# uv takes its packages from where pip does, so that a mirror needs to be set only once.
+export UV_HTTP_TIMEOUT ?= 300
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint format types check pins clean
+
+help: ## list the recipes
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make the environment in .venv
+
+$(UV):
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv
+
+$(STAMP): requirements.txt pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) pip install --quiet --python .venv -r requirements.txt
+	$(UV) pip install --quiet --python .venv --no-deps -e .
+	@touch $@
+
+demo: $(STAMP) ## run the whole engine on generated comic pages
+	@$(BIN)/segmill demo
+
+test: $(STAMP) ## all tests that run on this machine
+	$(BIN)/pytest
+
+test-fast: $(STAMP) ## the tests that take less than a second or so each
+	$(BIN)/pytest -m "not slow"
+
+lint: $(STAMP) ## find mistakes and unformatted code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP) ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP) ## check the types
+	$(BIN)/mypy
+
+check: lint types test ## everything that CI runs
+
+pins: | $(UV) ## resolve pyproject.toml again into requirements.txt
+	$(UV) lock --quiet --upgrade --python $(PYTHON)
+	$(UV) export --quiet --no-hashes --no-annotate --no-header --no-emit-project --all-groups \
+		--no-emit-package segmill -o requirements.txt
+
+clean: ## remove the environment and everything generated
+	rm -rf .venv .uv build demo-root segmill-root .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What people touch: the `segmill` command."""

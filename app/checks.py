@@ -1,0 +1,64 @@
+"""segmill check: what ingesting a drop would say, without writing anything."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from app.options import FINDINGS, Json, Quiet, answer_console, plural, print_json, say, settings_for
+
+
+def check(
+    source: Annotated[
+        str, typer.Argument(help="A folder, an image, or s3://bucket/prefix that is one drop.")
+    ],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check the images and COCO documents of a drop; exit 1 if anything is wrong.
+
+    Examples:
+      segmill check photos/
+
+      segmill check photos/ --json
+    """
+    from app.terminal import print_table, stage_progress
+    from tasks.check_drop import check_drop
+    from tasks.drops import place_of
+
+    settings = settings_for(None)
+    with stage_progress(quiet=quiet or as_json) as progress:
+        content = check_drop(
+            place_of(source, "default"),
+            max_image_px=settings.max_image_px,
+            max_image_bytes=settings.max_image_bytes,
+            max_json_bytes=settings.max_json_bytes,
+            progress=progress,
+        )
+    if as_json:
+        print_json(
+            {
+                "images": len(content.images),
+                "annotations": len(content.annotations),
+                "rejected": content.rejected,
+                "findings": [asdict(finding) for finding in content.findings],
+                "notes": [asdict(note) for note in content.notes],
+            }
+        )
+    else:
+        columns = ("file", "pointer", "rule", "value", "expected")
+        found = [*content.findings, *content.notes]
+        if found:
+            print_table(
+                columns,
+                [[getattr(item, name) for name in columns] for item in found],
+                answer_console(),
+            )
+        say(
+            f"{plural(len(content.images), 'good image')}, "
+            f"{plural(len(content.annotations), 'good annotation')}, "
+            f"{plural(len(content.findings), 'finding')}, {plural(len(content.notes), 'note')}",
+            quiet,
+        )
+    if content.findings:
+        raise typer.Exit(FINDINGS)

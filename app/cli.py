@@ -1,0 +1,63 @@
+"""The `segmill` command. What a verb needs is imported when it runs, so that `--help` is quick."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from app.checks import check
+from app.demo import demo
+from app.exports import export
+from app.failures import exit_code_of
+from app.options import WRONG_USE
+from app.predict import predict
+from app.queries import sql
+from app.registry import models
+from app.runs import ingest, nightly, segment, stats
+
+app = typer.Typer(
+    name="segmill",
+    help="Drop images in a bucket: SAM 2 cuts them, CLIP names the pieces, DuckDB counts them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback()
+def segmill(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Drop images in a bucket: SAM 2 cuts them, CLIP names the pieces, DuckDB counts them."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(version_of("segmill"))
+        raise typer.Exit
+
+
+for verb in (demo, ingest, check, segment, stats, nightly, sql, predict):
+    app.command()(verb)
+app.add_typer(export, name="export")
+app.add_typer(models, name="models")
+
+
+def main() -> None:
+    """Run the command; exit codes: 0 done, 1 findings or partial failure, 2 wrong use."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.echo("interrupted; run the same command again to go on", err=True)
+        sys.exit(130)
+    except Exception as error:
+        code = exit_code_of(error)
+        if code is None:
+            raise
+        kind = "wrong use" if code == WRONG_USE else "failed"
+        typer.secho(f"{kind}: {error}", fg="red", err=True)
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

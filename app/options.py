@@ -1,0 +1,91 @@
+"""Options that several commands share, and how commands answer."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from storage.settings import Settings
+
+DONE, FINDINGS, WRONG_USE = 0, 1, 2
+
+Root = Annotated[
+    str | None,
+    typer.Option(
+        help="Data root: a folder or s3://bucket/prefix. \\[default: $SEGMILL_ROOT or segmill-root]",
+        show_default=False,
+    ),
+]
+Dataset = Annotated[str, typer.Option(help="The dataset the images belong to.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Segmenter: demo, promoted, file:PATH or hub:ORG/NAME. \\[default: promoted]",
+        show_default=False,
+    ),
+]
+ClipModel = Annotated[
+    str | None,
+    typer.Option(
+        help="Labeller: demo, file:PATH or hub:ORG/NAME. \\[default: demo]", show_default=False
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        help="Label set: a name in configs/labels/, or a YAML file. \\[default: comic]",
+        show_default=False,
+    ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="Mask generator preset: sam2, sam1-notebook, fast, demo. \\[default: demo]",
+        show_default=False,
+    ),
+]
+
+
+def settings_for(root: str | None) -> "Settings":
+    """The machine's settings, with the root that the command line names.
+
+    Raises:
+        typer.BadParameter: If the root is a URI, but not of S3.
+    """
+    from storage.settings import get_settings
+
+    settings = get_settings()
+    chosen = root or settings.root
+    if "://" in chosen and not chosen.startswith("s3://"):
+        raise typer.BadParameter(f"a root is a folder or s3://bucket/prefix, not {chosen!r}")
+    return settings.model_copy(update={"root": root}) if root else settings
+
+
+def print_json(answer: Any) -> None:
+    """Print one JSON document on stdout."""
+    typer.echo(json.dumps(answer, indent=2, ensure_ascii=False, default=str))
+
+
+def answer_console() -> "Console":
+    """Where tables are printed: as wide as the terminal, and wide where there is none."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """Tell the person something, on stderr, so that stdout holds results only."""
+    if not quiet:
+        typer.echo(text, err=True)
+
+
+def plural(count: int, noun: str, many: str | None = None) -> str:
+    """A count with its noun, such as `1 image` or `1,200 images`."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"

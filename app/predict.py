@@ -1,0 +1,132 @@
+"""segmill predict: cut and name images in a folder, without a data root."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.options import (
+    FINDINGS,
+    ClipModel,
+    Json,
+    Labels,
+    Model,
+    Preset,
+    Quiet,
+    plural,
+    print_json,
+    say,
+    settings_for,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from vision.clip import LabelResult
+    from vision.segmenter import Mask
+
+
+def predict(
+    output_dir: Annotated[Path, typer.Option(help="Folder to write to.")],
+    image: Annotated[
+        list[Path] | None, typer.Option(help="An image; can be given several times.", exists=True)
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="A folder of images.", file_okay=False, exists=True)
+    ] = None,
+    model: Model = None,
+    clip_model: ClipModel = None,
+    labels: Labels = None,
+    preset: Preset = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Cut and name images; write an overlay and a COCO document for each.
+
+    Examples:
+      segmill predict --image page.png --output-dir out
+
+      segmill predict --dir photos --output-dir out --model file:sam2_hiera_tiny.safetensors
+    """
+    from app.terminal import stage_progress
+    from flows.requests import ModelRequest
+    from tasks.drop_images import is_image
+    from tasks.models import choose_models, load_models
+    from tasks.segment_batch import segment_image
+    from vision.images import ImageError, decode_image
+
+    paths = list(image or ())
+    if folder is not None:
+        paths += sorted(path for path in folder.iterdir() if is_image(path.name))
+    if not paths:
+        raise typer.BadParameter("give --image or --dir with at least one image")
+    settings = settings_for(None)
+    request = ModelRequest(model=model, clip_model=clip_model, labels=labels, preset=preset)
+    models = load_models(choose_models.fn(**request.models(settings)), settings.device)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    results: list[dict[str, Any]] = []
+    refused = 0
+    with stage_progress(quiet=quiet or as_json) as progress:
+        for done, path in enumerate(paths, start=1):
+            try:
+                decoded = decode_image(path.read_bytes(), settings.max_image_px)
+            except ImageError as error:
+                say(f"{path}: {error}")
+                refused += 1
+                continue
+            found = segment_image(models, decoded.rgb)
+            results.append(_write(output_dir, path, decoded.rgb, found))
+            progress("predict", done, len(paths), path.name)
+    if as_json:
+        print_json({"images": results})
+    else:
+        masks = sum(result["segments"] for result in results)
+        say(f"{plural(masks, 'segment')} on {plural(len(results), 'image')} in {output_dir}", quiet)
+    if refused:
+        raise typer.Exit(FINDINGS)
+
+
+def _write(
+    output_dir: Path,
+    path: Path,
+    rgb: "npt.NDArray[np.uint8]",
+    found: "list[tuple[Mask, LabelResult]]",
+) -> dict[str, Any]:
+    """Write `NAME.overlay.png` and `NAME.json` of one image."""
+    import cv2
+
+    from vision.draw.overlay import DrawnSegment, draw_segments
+
+    drawn = draw_segments(
+        rgb, [DrawnSegment(mask.rle, label.label, label.score) for mask, label in found]
+    )
+    overlay = output_dir / f"{path.name}.overlay.png"
+    ok, png = cv2.imencode(".png", drawn[..., ::-1])
+    if not ok:
+        raise OSError(f"{overlay} could not be encoded")
+    overlay.write_bytes(png.tobytes())
+    names = sorted({label.label for _, label in found})
+    height, width = rgb.shape[:2]
+    document = {
+        "images": [{"id": 1, "file_name": path.name, "width": width, "height": height}],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(names, 1)],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": 1,
+                "category_id": names.index(label.label) + 1,
+                "segmentation": {"size": [height, width], "counts": mask.rle.decode("ascii")},
+                "area": mask.area_px,
+                "bbox": list(mask.bbox_xywh),
+                "iscrowd": 0,
+                "score": label.score,
+                "predicted_iou": mask.predicted_iou,
+                "stability_score": mask.stability_score,
+            }
+            for number, (mask, label) in enumerate(found, 1)
+        ],
+    }
+    (output_dir / f"{path.name}.json").write_text(json.dumps(document), encoding="utf-8")
+    return {"image": str(path), "segments": len(found), "overlay": str(overlay)}

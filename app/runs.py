@@ -1,0 +1,267 @@
+"""The verbs that run flows: ingest, segment, stats, nightly. None of them needs a server."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.options import (
+    ClipModel,
+    Dataset,
+    DryRun,
+    Json,
+    Labels,
+    Model,
+    Preset,
+    Quiet,
+    Root,
+    answer_console,
+    plural,
+    print_json,
+    say,
+    settings_for,
+)
+
+if TYPE_CHECKING:
+    from flows.requests import ModelRequest
+    from flows.summaries import IngestSummary, SegmentSummary
+    from storage.settings import Settings
+
+OptionalSource = Annotated[
+    str | None,
+    typer.Argument(help="A folder, an image, or s3://bucket/prefix that is one drop."),
+]
+
+
+def ingest(
+    source: OptionalSource = None,
+    dataset: Dataset = "default",
+    root: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Take a drop in: images with COCO JSON (annotations.json, or any *.json), or images alone.
+
+    Without SOURCE, every complete drop in the inbox of the root is ingested.
+    Bad images and annotations go to the quarantine table with file, JSON
+    pointer, rule and value.
+
+    Examples:
+      segmill ingest photos/ --dataset street
+
+      segmill ingest s3://bucket/incoming/batch-7
+
+      segmill ingest --dry-run
+    """
+    from app.terminal import stage_progress
+    from flows.ingest import run_ingest
+    from flows.requests import IngestRequest
+    from flows.running import InProcess
+
+    settings = settings_for(root)
+    request = IngestRequest(dataset=dataset, source=source)
+    if dry_run:
+        _show_plan(_drops_to_do(settings, request.dataset, source), as_json)
+        return
+    with stage_progress(quiet=quiet or as_json) as progress:
+        summary = run_ingest(request, settings, InProcess(progress))
+    _report_ingest(summary, as_json, quiet)
+    summary.raise_over_limit()
+
+
+def segment(
+    dataset: Dataset = "default",
+    model: Model = None,
+    clip_model: ClipModel = None,
+    labels: Labels = None,
+    preset: Preset = None,
+    max_batches: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many batches.")
+    ] = None,
+    root: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Cut the pending images of a dataset with SAM 2 and name the pieces with CLIP.
+
+    Images that the same model, preset and label set have finished are left alone.
+
+    Examples:
+      segmill segment
+
+      segmill segment --model hub:facebook/sam2.1-hiera-tiny --preset sam2 --labels coco80
+    """
+    from app.terminal import stage_progress
+    from flows.requests import SegmentRequest
+    from flows.running import InProcess
+    from flows.segment import run_segment
+    from tasks.models import choose_models
+
+    settings = settings_for(root)
+    request = SegmentRequest(
+        dataset=dataset, model=model, clip_model=clip_model, labels=labels, preset=preset,
+        max_batches=max_batches,
+    )  # fmt: skip
+    choice = choose_models.fn(**request.models(settings))
+    if dry_run:
+        _show_plan(_images_to_do(settings, request), as_json)
+        return
+    with stage_progress(quiet=quiet or as_json) as progress:
+        run = InProcess(progress)
+        summary = run_segment(dataset, choice, settings, run, max_batches)
+    _report_segment(summary, as_json, quiet)
+
+
+def stats(
+    dataset: Dataset = "default",
+    model: Model = None,
+    clip_model: ClipModel = None,
+    labels: Labels = None,
+    preset: Preset = None,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with pictures.")] = None,
+    root: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Count the segments of a dataset by label: how many, on how many images, how large.
+
+    Examples:
+      segmill stats
+
+      segmill stats --dataset street --labels street --html street.html
+    """
+    from flows.requests import StatsRequest
+    from flows.running import InProcess
+    from flows.stats import run_stats
+    from storage.lake import Lake
+    from tasks.label_stats import newest_label_stats
+    from tasks.models import choose_models
+
+    settings = settings_for(root)
+    request = StatsRequest(
+        dataset=dataset, model=model, clip_model=clip_model, labels=labels, preset=preset
+    )
+    choice = choose_models.fn(**request.models(settings))
+    run_stats(dataset, choice, settings, InProcess())
+    rows = newest_label_stats(Lake.open(settings.root), dataset, choice)
+    if html is not None:
+        from tasks.report.render import render_report
+        from tasks.write_report import report_data
+
+        page = render_report(report_data(settings.root, dataset, choice))
+        html.write_text(page, encoding="utf-8")
+        say(f"wrote {html}", quiet)
+    if as_json:
+        print_json({"dataset": dataset, "model_id": choice.model_id, "labels": rows})
+        return
+    from app.terminal import print_table
+
+    columns = ("label", "count", "images", "total_area_px", "union_area_px", "mean_area_px",
+               "median_area_px", "mean_score")  # fmt: skip
+    print_table(columns, [[row[name] for name in columns] for row in rows], answer_console())
+
+
+def nightly(
+    source: OptionalSource = None,
+    dataset: Dataset = "default",
+    model: Model = None,
+    clip_model: ClipModel = None,
+    labels: Labels = None,
+    preset: Preset = None,
+    root: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Do what every night does: sweep the inbox, ingest, segment, count, write the report.
+
+    Examples:
+      segmill nightly
+
+      segmill nightly photos/ --dataset street --labels street
+    """
+    from app.terminal import print_summary, stage_progress
+    from flows.nightly import run_nightly
+    from flows.requests import NightlyRequest
+    from flows.running import InProcess
+
+    settings = settings_for(root)
+    request = NightlyRequest(
+        dataset=dataset, source=source, model=model, clip_model=clip_model, labels=labels,
+        preset=preset,
+    )  # fmt: skip
+    if dry_run:
+        plan = _drops_to_do(settings, dataset, source) | _images_to_do(settings, request)
+        _show_plan(plan, as_json)
+        return
+    with stage_progress(quiet=quiet or as_json) as progress:
+        summary, data = run_nightly(request, settings, InProcess(progress))
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+    elif data is not None and not quiet:
+        print_summary(data, report_uri=summary.report_uri)
+    summary.ingest.raise_over_limit()
+
+
+def _drops_to_do(settings: "Settings", dataset: str, source: str | None) -> dict[str, list[str]]:
+    from tasks.drops import find_drops, list_drop, place_of
+
+    if source is not None:
+        place = place_of(source, dataset)
+        return {"drops": [f"{place.source}: {plural(len(list_drop(place)), 'file')}"]}
+    places = find_drops.fn(settings.root, dataset, settings.drop_quiet_seconds)
+    return {"drops": [place.source for place in places]}
+
+
+def _images_to_do(settings: "Settings", request: "ModelRequest") -> dict[str, list[str]]:
+    from tasks.models import choose_models
+    from tasks.segment_batch import list_pending_images
+
+    choice = choose_models.fn(**request.models(settings))
+    batches = list_pending_images.fn(settings.root, request.dataset, choice, settings.batch_images)
+    return {"images": [image.file_name for batch in batches for image in batch]}
+
+
+def _show_plan(plan: dict[str, list[str]], as_json: bool) -> None:
+    if as_json:
+        print_json(plan | {"at": datetime.now(UTC).isoformat()})
+        return
+    for kind, names in plan.items():
+        typer.echo(f"{kind} to do: {len(names):,}")
+        for name in names[:20]:
+            typer.echo(f"  {name}")
+        if len(names) > 20:
+            typer.echo(f"  and {len(names) - 20:,} more")
+
+
+def _report_ingest(summary: "IngestSummary", as_json: bool, quiet: bool) -> None:
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+        return
+    for drop in summary.drops:
+        if drop.already_ingested:
+            say(f"{drop.source}: nothing new, it was ingested before", quiet)
+        else:
+            say(
+                f"{drop.source}: {plural(drop.images, 'image')}, "
+                f"{plural(drop.annotations, 'annotation')}, {drop.quarantined} in quarantine",
+                quiet,
+            )
+    if not summary.drops:
+        say("no complete drop in the inbox that is new", quiet)
+
+
+def _report_segment(summary: "SegmentSummary", as_json: bool, quiet: bool) -> None:
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+    elif summary.batches:
+        say(
+            f"{plural(summary.segments, 'segment')} on {plural(summary.images, 'image')}, "
+            f"cut by {summary.model_id}, named with {summary.label_set_id}",
+            quiet,
+        )
+    else:
+        say("no image is pending", quiet)

@@ -1,0 +1,1 @@
+"""One script per claim; each prints a table and takes `--json FILE`."""

@@ -1,0 +1,1 @@
+"""When and in what order: one flow a file, each a list to read."""

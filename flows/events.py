@@ -1,0 +1,22 @@
+"""The events by which one flow starts another; `prefect.yaml` holds the triggers."""
+
+from prefect.events import emit_event
+
+DROP_SEALED = "drop.sealed"
+IMAGES_INGESTED = "images.ingested"
+SEGMENTS_STORED = "segments.stored"
+
+
+def emit(event: str, dataset: str, **payload: int | str) -> None:
+    """Say that something happened to a dataset.
+
+    Args:
+        event: One of the names above.
+        dataset: The dataset, also in the payload, so that a trigger can pass it on.
+        **payload: Small facts about it.
+    """
+    emit_event(
+        event,
+        resource={"prefect.resource.id": f"dataset.{dataset}"},
+        payload={"dataset": dataset, **payload},
+    )

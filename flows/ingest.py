@@ -1,0 +1,50 @@
+"""ingest: drops become images, annotations, mask PNGs, and quarantine rows."""
+
+from prefect import flow
+
+from flows.events import IMAGES_INGESTED, emit
+from flows.requests import IngestRequest
+from flows.running import OnPrefect, Runner
+from flows.summaries import IngestSummary
+from storage.settings import Settings, get_settings
+from tasks.drops import DropPlace, find_drops, place_of, seal_drop
+from tasks.ingest_drop import ingest_drop
+
+
+def run_ingest(request: IngestRequest, settings: Settings, run: Runner) -> IngestSummary:
+    """Seal and ingest the drop of the request, or every complete drop in the inbox."""
+    with run.stage("ingest"):
+        if request.source:
+            places: list[DropPlace] = [place_of(request.source, request.dataset)]
+        else:
+            places = run.call(
+                find_drops, settings.root, request.dataset, settings.drop_quiet_seconds
+            )
+        drops = [
+            run.call(
+                ingest_drop,
+                settings.root,
+                run.call(seal_drop, settings.root, place, run.progress),
+                run_id=run.run_id,
+                max_image_px=settings.max_image_px,
+                max_image_bytes=settings.max_image_bytes,
+                max_json_bytes=settings.max_json_bytes,
+                progress=run.progress,
+            )
+            for place in places
+        ]
+    return IngestSummary(
+        dataset=request.dataset,
+        drops=drops,
+        quarantine_max_fraction=settings.quarantine_max_fraction,
+    )
+
+
+@flow(name="ingest", flow_run_name="ingest-{request.dataset}")
+def ingest(request: IngestRequest) -> IngestSummary:
+    """Take in a drop, or all complete drops of the inbox."""
+    summary = run_ingest(request, get_settings(), OnPrefect())
+    if summary.images:
+        emit(IMAGES_INGESTED, request.dataset, count=summary.images)
+    summary.raise_over_limit()
+    return summary

@@ -1,0 +1,62 @@
+"""nightly: sweep the inbox, ingest, segment, count, and see whether training is worthwhile."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from prefect import flow
+
+from flows.ingest import run_ingest
+from flows.requests import IngestRequest, NightlyRequest
+from flows.running import OnPrefect, Runner
+from flows.segment import run_segment
+from flows.stats import run_stats
+from flows.summaries import NightlySummary
+from storage.settings import Settings, get_settings
+from tasks.curation import count_curated
+from tasks.models import choose_models
+from tasks.report.data import ReportData
+from tasks.write_report import write_report
+
+
+def run_nightly(
+    request: NightlyRequest,
+    settings: Settings,
+    run: Runner,
+    next_commands: Sequence[tuple[str, str]] = (),
+) -> tuple[NightlySummary, ReportData | None]:
+    """Run all stages with one choice of models; the report's figures come along."""
+    choice = run.call(choose_models, **request.models(settings))
+    drops = IngestRequest(dataset=request.dataset, source=request.source)
+    ingested = run_ingest(drops, settings, run)
+    segmented = run_segment(request.dataset, choice, settings, run)
+    counted = run_stats(request.dataset, choice, settings, run)
+    curation = run.call(count_curated, settings.root, request.dataset, settings.curated_min_new)
+    data, uri = None, None
+    if request.report:
+        data, uri = run.call(
+            write_report,
+            settings.root,
+            request.dataset,
+            choice,
+            f"{request.dataset}-{datetime.now(UTC):%Y-%m-%d}",
+            stages=run.stages,
+            next_commands=next_commands,
+            progress=run.progress,
+        )
+    summary = NightlySummary(
+        ingest=ingested,
+        segment=segmented,
+        stats=counted,
+        curation=curation,
+        report_uri=uri,
+        seconds={stage.stage: round(stage.seconds, 3) for stage in run.stages},
+    )
+    return summary, data
+
+
+@flow(name="nightly", flow_run_name="nightly-{request.dataset}")
+def nightly(request: NightlyRequest) -> NightlySummary:
+    """Everything a night does, from the inbox to the report."""
+    summary, _ = run_nightly(request, get_settings(), OnPrefect())
+    summary.ingest.raise_over_limit()
+    return summary

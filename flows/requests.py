@@ -1,0 +1,88 @@
+"""What a run should do: one request model a flow, its only parameter."""
+
+from typing import Annotated, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from storage.settings import Settings
+
+Dataset = Annotated[
+    str,
+    Field(
+        max_length=60,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="The dataset the images belong to.",
+    ),
+]
+Source = Annotated[
+    str | None,
+    Field(description="Folder or s3://bucket/prefix that is one drop; empty: all of the inbox."),
+]
+
+
+class ModelNames(TypedDict):
+    """Names of a run's models, as references, label set and preset."""
+
+    model: str
+    clip_model: str
+    labels: str
+    preset: str
+
+
+class Request(BaseModel):
+    """Base of the request models: unknown fields are refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: Dataset = "default"
+
+
+class ModelRequest(Request):
+    """A request that names models; what is empty comes from the machine's settings."""
+
+    model: Annotated[
+        str | None, Field(description="Segmenter: demo, promoted, file:PATH or hub:ORG/NAME.")
+    ] = None
+    clip_model: Annotated[
+        str | None, Field(description="Labeller: demo, file:PATH or hub:ORG/NAME.")
+    ] = None
+    labels: Annotated[
+        str | None, Field(description="A label set in configs/labels/, or a YAML file.")
+    ] = None
+    preset: Annotated[str | None, Field(description="Named parameters of the mask generator.")] = (
+        None
+    )
+
+    def models(self, settings: Settings) -> ModelNames:
+        """What to load, by name."""
+        return {
+            "model": self.model or settings.model,
+            "clip_model": self.clip_model or settings.clip_model,
+            "labels": self.labels or settings.labels,
+            "preset": self.preset or settings.preset,
+        }
+
+
+class IngestRequest(Request):
+    """Take drops in."""
+
+    source: Source = None
+
+
+class SegmentRequest(ModelRequest):
+    """Cut and name what is on the images that these models have not done."""
+
+    max_batches: Annotated[
+        int | None, Field(ge=1, description="Stop after so many; empty: all of them.")
+    ] = None
+
+
+class StatsRequest(ModelRequest):
+    """Count what these models found."""
+
+
+class NightlyRequest(ModelRequest):
+    """Ingest, segment, count, and see whether training has become worthwhile."""
+
+    source: Source = None
+    report: Annotated[bool, Field(description="Write a page to reports/ at the end.")] = True

@@ -1,0 +1,58 @@
+"""segment: pending images become labelled segments, a batch at a time."""
+
+from prefect import flow
+
+from flows.events import SEGMENTS_STORED, emit
+from flows.requests import SegmentRequest
+from flows.running import OnPrefect, Runner
+from flows.summaries import SegmentSummary, add_batches
+from storage.settings import Settings, get_settings
+from tasks.models import ModelChoice, choose_models
+from tasks.segment_batch import list_pending_images, segment_batch
+
+
+def run_segment(
+    dataset: str,
+    choice: ModelChoice,
+    settings: Settings,
+    run: Runner,
+    max_batches: int | None = None,
+) -> SegmentSummary:
+    """Segment and label what these models have not finished."""
+    with run.stage("segment"):
+        batches = run.call(
+            list_pending_images,
+            settings.root,
+            dataset,
+            choice,
+            settings.batch_images,
+            max_batches,
+        )
+        done = run.each(
+            segment_batch,
+            batches,
+            root=settings.root,
+            choice=choice,
+            run_id=run.run_id,
+            device=settings.device,
+            max_image_px=settings.max_image_px,
+        )
+    return SegmentSummary(
+        dataset=dataset,
+        model_id=choice.model_id,
+        params_id=choice.params_id,
+        label_set_id=choice.label_set_id,
+        batches=len(done),
+        **add_batches(done),
+    )
+
+
+@flow(name="segment", flow_run_name="segment-{request.dataset}")
+def segment(request: SegmentRequest) -> SegmentSummary:
+    """Cut and name what is on all pending images of a dataset."""
+    settings, run = get_settings(), OnPrefect()
+    choice = run.call(choose_models, **request.models(settings))
+    summary = run_segment(request.dataset, choice, settings, run, request.max_batches)
+    if summary.segments:
+        emit(SEGMENTS_STORED, request.dataset, count=summary.segments)
+    return summary

@@ -1,0 +1,73 @@
+"""What every object store promises."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object of a listing.
+
+    Attributes:
+        key: Path below the root, with forward slashes.
+        size_bytes: Size in bytes.
+        modified_at: When it was written, UTC.
+        version: Changes whenever the object is written again: the etag on S3; inode, time and
+            size of a local file.
+    """
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
+    version: str
+
+
+class ObjectStore(Protocol):
+    """Whole objects under keys. Every method raises `UnsafeKeyError` for an unsafe key."""
+
+    @property
+    def root(self) -> str:
+        """The folder or `s3://` URI below which all keys lie, without a slash at the end."""
+        ...
+
+    def read(self, key: str) -> bytes:
+        """Return the bytes of an object, or raise `ObjectNotFoundError`."""
+        ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Store an object durably, replacing an older one; readers see one or the other."""
+        ...
+
+    def write_many(self, objects: Iterable[tuple[str, bytes]]) -> int:
+        """Store many objects as `write` does, faster together; return how many.
+
+        Each object is atomic, the whole is not: after a crash any of them may be missing.
+        """
+        ...
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Store an object only if there is none; return False if there is one already."""
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Tell whether an object is stored under the key."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with the prefix, sorted by the key's UTF-8 bytes."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens if there is none."""
+        ...
+
+    def uri(self, key: str) -> str:
+        """Return a path or `s3://` URI that other programs can open."""
+        ...
+
+    def local_path(self, key: str) -> Path | None:
+        """Return the file of an object, or None in a store that has no files."""
+        ...

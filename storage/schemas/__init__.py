@@ -1,0 +1,34 @@
+"""Every table of the lake with its explicit schema; each column says its meaning and unit."""
+
+import pyarrow as pa
+
+from storage.schemas.fields import MASK_CONVENTION
+from storage.schemas.images import ANNOTATIONS, IMAGES
+from storage.schemas.models import EVALUATIONS, MODELS, PROMOTIONS, TRAINING_RUNS
+from storage.schemas.segments import LABEL_STATS, REVIEWS, SEGMENTS
+from storage.schemas.work import DROPS, QUARANTINE, UNITS
+
+SCHEMA_VERSION = 1
+"""Part of every unit's id: raised when old rows must be made anew."""
+
+TABLES: dict[str, pa.Schema] = {
+    "drops": DROPS,
+    "images": IMAGES,
+    "annotations": ANNOTATIONS,
+    "segments": SEGMENTS,
+    "reviews": REVIEWS,
+    "label_stats": LABEL_STATS,
+    "models": MODELS,
+    "promotions": PROMOTIONS,
+    "training_runs": TRAINING_RUNS,
+    "evaluations": EVALUATIONS,
+    "quarantine": QUARANTINE,
+    "units": UNITS,
+}
+
+UNIT_TABLES = frozenset(
+    name for name, schema in TABLES.items() if name != "units" and "unit_id" in schema.names
+)
+"""Tables whose rows count only when the unit that wrote them is in `units`."""
+
+__all__ = ["MASK_CONVENTION", "SCHEMA_VERSION", "TABLES", "UNIT_TABLES"]

@@ -1,0 +1,61 @@
+"""Machine facts: where things are and what this machine can bear (`SEGMILL_*` variables)."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of one machine; what a single run should do is in the flows' request models."""
+
+    model_config = SettingsConfigDict(env_prefix="SEGMILL_", extra="ignore")
+
+    root: str = Field(default="segmill-root", description="A local folder or s3://bucket/prefix.")
+    model: str = Field(
+        default="promoted",
+        description="Segmenter: promoted, demo, file:PATH or hub:ORGANISATION/NAME.",
+    )
+    clip_model: str = Field(
+        default="demo", description="Labeller: demo, file:PATH or hub:ORG/NAME."
+    )
+    labels: str = Field(
+        default="comic", description="A label set in configs/labels/, or a YAML file."
+    )
+    preset: str = Field(default="demo", description="Named parameters of the mask generator.")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
+
+    drop_quiet_seconds: float = Field(
+        default=60,
+        ge=0,
+        description="A drop without _DONE is complete when unchanged for this long, s.",
+    )
+    quarantine_max_fraction: float = Field(
+        default=0.3, ge=0, le=1, description="A run fails when a larger share of its input is bad."
+    )
+    curated_min_new: int = Field(
+        default=500,
+        ge=1,
+        description="New curated annotations that make the model worth fine-tuning.",
+    )
+    batch_images: int = Field(default=8, ge=1, description="Images in one unit of segmentation.")
+
+    max_image_px: int = Field(default=100_000_000, ge=1, description="Largest image, pixels.")
+    max_image_bytes: int = Field(
+        default=512 * 2**20, ge=1, description="Largest image file, bytes."
+    )
+    max_json_bytes: int = Field(
+        default=1024 * 2**20, ge=1, description="Largest annotation file, bytes."
+    )
+
+    s3_endpoint_url: str | None = Field(
+        default=None,
+        description="An S3 server other than Amazon's; AWS_ENDPOINT_URL works as well.",
+    )
+
+
+def get_settings() -> Settings:
+    """Read the settings from the environment as it is now.
+
+    Raises:
+        pydantic.ValidationError: If a variable has a value that is out of range.
+    """
+    return Settings()

@@ -1,0 +1,142 @@
+"""Match the COCO documents of a drop with its images."""
+
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from storage.objects import ObjectStore
+from tasks.drop_images import DropImages, FileNames, StoredImage, is_image, read_sealed
+from tasks.drops import DropFile, SealedDrop
+from vision.coco import CheckedDocument, CocoAnnotation, Finding, check_document, make_finding
+from vision.coco.json_text import parse_json
+
+MAIN_DOCUMENT = "annotations.json"
+
+
+@dataclass(frozen=True)
+class MatchedImage:
+    """An image of the drop with what a COCO document says of it, if one does."""
+
+    stored: StoredImage
+    file_name: str
+    source_id: str | None
+    split: str | None
+
+
+@dataclass
+class DropContent:
+    """What a drop holds: its documents matched with its images.
+
+    Attributes:
+        images: One entry for each good image, by key.
+        annotations: The good annotations with their image.
+        findings: Everything that is wrong.
+        notes: What was repaired or is unusual.
+        bad_images: Keys or pointers of the bad images.
+        rejected: Whether a document is so broken that the whole drop is refused.
+    """
+
+    images: dict[str, MatchedImage] = field(default_factory=dict)
+    annotations: list[tuple[MatchedImage, CocoAnnotation]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+    bad_images: set[str] = field(default_factory=set)
+    rejected: bool = False
+
+    @property
+    def bad_fraction(self) -> float:
+        """The larger of the shares of bad images and of bad annotations; 1 if all is refused."""
+        if self.rejected:
+            return 1.0
+        bad = sum(finding.verdict == "annotation" for finding in self.findings)
+        of_images = len(self.bad_images) / max(1, len(self.bad_images) + len(self.images))
+        return max(of_images, bad / max(1, bad + len(self.annotations)))
+
+
+def documents_of(drop: SealedDrop) -> list[DropFile]:
+    """The COCO documents: `annotations.json` if the drop has one, else every `*.json`."""
+    found = [file for file in drop.files if PurePosixPath(file.key).suffix.lower() == ".json"]
+    main = [file for file in found if PurePosixPath(file.key).name == MAIN_DOCUMENT]
+    return main or found
+
+
+def match_documents(
+    source: ObjectStore, drop: SealedDrop, images: DropImages, *, max_bytes: int
+) -> DropContent:
+    """Check the documents of a drop and match them with its images.
+
+    Args:
+        source: The store the drop lies in.
+        drop: The sealed drop.
+        images: Its images, decoded.
+        max_bytes: Largest size of a document.
+    """
+    names = FileNames((f.key for f in drop.files if is_image(f.key)), drop.place.prefix)
+    sizes = {
+        name: (images.stored[key].width_px, images.stored[key].height_px)
+        for name, key in names.names().items()
+        if key in images.stored
+    }
+    content = DropContent(findings=list(images.bad.values()), bad_images=set(images.bad))
+    for file in documents_of(drop):
+        relative = drop.relative(file.key)
+        data = read_sealed(source, file)
+        local = "://" not in drop.place.root
+        document = check_document(data, relative, max_bytes, sizes=sizes, local=local)
+        content.findings += [f for f in document.findings if f.verdict != "note"]
+        content.notes += [f for f in document.findings if f.verdict == "note"]
+        if document.rejected:
+            return DropContent(findings=content.findings, rejected=True)
+        content.bad_images |= _refused_images(document, data, max_bytes, names)
+        _match(content, document, relative, images, names)
+    for key, stored in images.stored.items():
+        if key not in content.images and key not in content.bad_images:
+            content.images[key] = MatchedImage(stored, drop.relative(key), None, None)
+    return content
+
+
+def _refused_images(
+    document: CheckedDocument, data: bytes, max_bytes: int, names: FileNames
+) -> set[str]:
+    """Keys of the images whose entry is wrong; the pointer where an entry names no file."""
+    pointers = {f.pointer for f in document.findings if f.verdict == "image"}
+    if not pointers:
+        return set()
+    entries = parse_json(data, max_bytes)["images"]
+    refused = set()
+    for pointer in pointers:
+        entry = entries[int(pointer.split("/")[2])]
+        name = entry.get("file_name") if isinstance(entry, dict) else None
+        refused.add((names.find(name) if isinstance(name, str) else None) or pointer)
+    return refused
+
+
+def _match(
+    content: DropContent,
+    document: CheckedDocument,
+    relative: str,
+    images: DropImages,
+    names: FileNames,
+) -> None:
+    by_id: dict[int | str, MatchedImage] = {}
+    for coco in document.images:
+        key = names.find(coco.file_name)
+        if key in images.stored:
+            image = MatchedImage(images.stored[key], coco.file_name, str(coco.id), coco.split)
+            by_id[coco.id] = content.images[key] = image
+        elif key is None:
+            content.bad_images.add(f"{relative}#{coco.pointer}")
+            content.findings.append(
+                make_finding(relative, coco.pointer, "image.missing", coco.file_name)
+            )
+    for annotation in document.annotations:
+        if annotation.image_id in by_id:
+            content.annotations.append((by_id[annotation.image_id], annotation))
+        else:
+            content.findings.append(
+                make_finding(
+                    relative,
+                    annotation.pointer,
+                    "annotation.image_quarantined",
+                    annotation.image_id,
+                )
+            )

@@ -1,0 +1,155 @@
+"""Take a sealed drop in: its images, annotations, masks and what is wrong with it, as one unit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from storage.lake import Lake
+from storage.objects import open_store
+from storage.session import connect
+from storage.units import unit_id
+from tasks.drop_annotations import DropContent, match_documents
+from tasks.drop_images import SplitDrawer, store_images
+from tasks.drops import SealedDrop
+from tasks.mask_files import write_masks
+from tasks.quarantine import quarantine_row
+from tasks.report.data import Progress
+
+_SPLITS = "SELECT DISTINCT image_id, split FROM images WHERE dataset = $dataset"
+
+
+@dataclass(frozen=True)
+class DropSummary:
+    """What became of a drop.
+
+    Attributes:
+        drop_id: The sealed drop.
+        source: Where it lies.
+        images: Images stored by this run; 0 if the drop had been ingested before.
+        annotations: Annotations stored by this run.
+        quarantined: Rows this run wrote to the quarantine.
+        bad_fraction: The larger of the shares of bad images and of bad annotations.
+        already_ingested: Whether there was nothing to do.
+    """
+
+    drop_id: str
+    source: str
+    images: int
+    annotations: int
+    quarantined: int
+    bad_fraction: float
+    already_ingested: bool
+
+
+@task(name="ingest-drop", task_run_name="ingest-{drop.place.prefix}", cache_policy=NO_CACHE)
+def ingest_drop(
+    root: str,
+    drop: SealedDrop,
+    *,
+    run_id: str,
+    max_image_px: int,
+    max_image_bytes: int,
+    max_json_bytes: int,
+    progress: Progress | None = None,
+) -> DropSummary:
+    """Ingest one drop; does nothing if the same content is in the dataset already.
+
+    Args:
+        root: The data root.
+        drop: The sealed drop.
+        run_id: The run to name in the unit's row.
+        max_image_px: Largest number of pixels of an image.
+        max_image_bytes: Largest size of an image file.
+        max_json_bytes: Largest size of a COCO document.
+        progress: Told after each image and each mask.
+
+    Raises:
+        DropChangedError: If a file was overwritten after sealing.
+    """
+    lake = Lake.open(root)
+    unit = unit_id("ingest", [drop.drop_id], dataset=drop.place.dataset)
+    if lake.has_unit("units", unit):
+        return DropSummary(drop.drop_id, drop.place.source, 0, 0, 0, 0.0, already_ingested=True)
+    source, target = open_store(drop.place.root), open_store(root)
+    images = store_images(
+        source,
+        target,
+        drop,
+        max_px=max_image_px,
+        max_bytes=max_image_bytes,
+        progress=progress,
+    )
+    content = match_documents(source, drop, images, max_bytes=max_json_bytes)
+    known = _known_splits(lake, drop.place.dataset)
+    splits = _splits(content, known)
+    image_rows = _image_rows(content, drop, splits, known)
+    annotation_rows = write_masks(target, drop.place.dataset, content.annotations, splits, progress)
+
+    quarantine = [quarantine_row(drop.drop_id, found, "ingest") for found in content.findings]
+    lake.append("images", image_rows, unit)
+    lake.append("annotations", annotation_rows, unit)
+    lake.append("quarantine", quarantine, unit)
+    lake.commit_unit(
+        stage="ingest",
+        unit_id=unit,
+        subject=drop.drop_id,
+        inputs=len(drop.files),
+        outputs=len(image_rows) + len(annotation_rows),
+        run_id=run_id,
+    )
+    return DropSummary(
+        drop_id=drop.drop_id,
+        source=drop.place.source,
+        images=len(image_rows),
+        annotations=len(annotation_rows),
+        quarantined=len(quarantine),
+        bad_fraction=content.bad_fraction,
+        already_ingested=False,
+    )
+
+
+def _splits(content: DropContent, known: Mapping[str, str]) -> dict[str, str]:
+    """The split of each image: the known one, the one its document says, else one drawn."""
+    drawer = SplitDrawer()
+    return {
+        image.stored.image_id: known.get(image.stored.image_id)
+        or image.split
+        or drawer.draw(image.stored.perceptual_hash)
+        for image in content.images.values()
+    }
+
+
+def _known_splits(lake: Lake, dataset: str) -> dict[str, str]:
+    """The split of each image that the dataset holds."""
+    with connect(lake) as session:
+        return dict(session.execute(_SPLITS, {"dataset": dataset}).fetchall())
+
+
+def _image_rows(
+    content: DropContent, drop: SealedDrop, splits: Mapping[str, str], known: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """One row for each image the dataset does not hold yet; equal bytes are one image."""
+    now = datetime.now(UTC)
+    rows: dict[str, dict[str, Any]] = {}
+    for image in content.images.values():
+        stored = image.stored
+        if stored.image_id in known or stored.image_id in rows:
+            continue
+        rows[stored.image_id] = {
+            "image_id": stored.image_id,
+            "dataset": drop.place.dataset,
+            "source_id": image.source_id,
+            "file_name": image.file_name,
+            "uri": stored.uri,
+            "width_px": stored.width_px,
+            "height_px": stored.height_px,
+            "exif_orientation": stored.exif_orientation,
+            "split": splits[stored.image_id],
+            "drop_id": drop.drop_id,
+            "ingested_at": now,
+        }
+    return list(rows.values())

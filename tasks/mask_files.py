@@ -1,0 +1,88 @@
+"""Write the mask PNGs of a drop's annotations, under the names COCO's ids give."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from storage.objects import ObjectStore
+from tasks.drop_annotations import MatchedImage
+from tasks.report.data import Progress
+from vision.coco import CocoAnnotation
+from vision.masks import rle_to_png
+
+_WRITES_AT_ONCE = 8
+_UNSAFE_CHARS = re.compile(r"[^a-z0-9]+")
+
+
+def mask_key(dataset: str, split: str, image_id: int | str, annotation_id: int | str) -> str:
+    """The key of an annotation's mask, from the ids COCO gives."""
+    folder = f"masks/{slug(dataset)}/{slug(split)}"
+    return f"{folder}/{_padded(image_id)}_{_padded(annotation_id)}.png"
+
+
+def write_masks(
+    target: ObjectStore,
+    dataset: str,
+    annotations: Sequence[tuple[MatchedImage, CocoAnnotation]],
+    splits: Mapping[str, str],
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Write each annotation's mask and return the rows of `annotations`, without their unit.
+
+    Args:
+        target: The store of the data root.
+        dataset: The dataset.
+        annotations: The good annotations with their image.
+        splits: The split of each image, by image id.
+        progress: Told after each mask.
+    """
+
+    def write(pair: tuple[MatchedImage, CocoAnnotation]) -> dict[str, Any]:
+        image, annotation = pair
+        split = splits[image.stored.image_id]
+        key = mask_key(dataset, split, image.source_id or "", annotation.id)
+        return {
+            "annotation_id": str(annotation.id),
+            "image_id": image.stored.image_id,
+            "category": annotation.category,
+            "bbox_xywh": list(annotation.bbox_xywh),
+            "area_px": annotation.area_px,
+            "iscrowd": annotation.iscrowd,
+            "rle": annotation.rle.decode("ascii"),
+            "segmentation_file": _write_mask(target, key, image, annotation),
+            "source": "coco",
+        }
+
+    rows = []
+    # A write mostly waits for the disk or the network: some at once are ten times faster.
+    with ThreadPoolExecutor(_WRITES_AT_ONCE) as writers:
+        for done, row in enumerate(writers.map(write, annotations), start=1):
+            rows.append(row)
+            if progress:
+                progress("masks", done, len(annotations))
+    return rows
+
+
+def _write_mask(
+    target: ObjectStore, key: str, image: MatchedImage, annotation: CocoAnnotation
+) -> str:
+    """Write one mask and return its key."""
+    png = rle_to_png(annotation.rle, image.stored.height_px, image.stored.width_px)
+    # Ids are unique in a document only: another one of the dataset may use the same.
+    if not target.create(key, png) and target.read(key) != png:
+        key = f"{key.removesuffix('.png')}_{hashlib.sha256(png).hexdigest()[:12]}.png"
+        target.create(key, png)
+    return key
+
+
+def slug(text: str) -> str:
+    """`text` in lower-case letters, digits and dashes, at most 60 characters."""
+    return _UNSAFE_CHARS.sub("-", text.lower()).strip("-")[:60] or "x"
+
+
+def _padded(coco_id: int | str) -> str:
+    if re.fullmatch(r"-?[0-9]{1,19}", str(coco_id)):
+        return f"{int(coco_id):012d}"
+    return slug(str(coco_id))

@@ -1,0 +1,99 @@
+"""Resolve model references once a run, and load the models once a process."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from vision.clip import Labeller, load_label_set, load_labeller
+from vision.models import resolve_model
+from vision.sam2 import PRESETS, Segmenter, load_segmenter, params_id
+
+PROMOTED = "promoted"
+# The live model until another one is promoted.
+FIRST_LIVE_MODEL = "demo"
+DEMO_LABELLER_FILE = "clip.safetensors"
+
+
+class UnknownPresetError(ValueError):
+    """There are no mask generator parameters of this name.
+
+    Attributes:
+        preset: The name.
+    """
+
+    def __init__(self, preset: str) -> None:
+        self.preset = preset
+        super().__init__(f"no preset {preset!r}: give one of {', '.join(PRESETS)}")
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """The models of a run, resolved: what is recorded on each row and what loads them again.
+
+    Attributes:
+        segmenter: Reference of the segmenter, never `promoted`.
+        model_id: Name and weights hash of the segmenter.
+        labeller: Reference of the labeller.
+        preset: Name of the mask generator's parameters.
+        params_id: Hash of these parameters.
+        labels: Name or path of the label set.
+        label_set_id: Hash of the label set and of the labeller's weights: both decide a label.
+    """
+
+    segmenter: str
+    model_id: str
+    labeller: str
+    preset: str
+    params_id: str
+    labels: str
+    label_set_id: str
+
+
+@dataclass(frozen=True)
+class LoadedModels:
+    """A segmenter and a labeller, ready to use."""
+
+    segmenter: Segmenter
+    labeller: Labeller
+
+
+@task(name="choose-models", cache_policy=NO_CACHE)
+def choose_models(*, model: str, clip_model: str, preset: str, labels: str) -> ModelChoice:
+    """Resolve references to what will run, so that a whole run uses one model.
+
+    Raises:
+        ModelReferenceError: If a reference names no model, or the model is not there.
+        LabelSetError: If the label set cannot be read.
+        UnknownPresetError: If there is no such preset.
+    """
+    if preset not in PRESETS:
+        raise UnknownPresetError(preset)
+    segmenter = FIRST_LIVE_MODEL if model == PROMOTED else model
+    return ModelChoice(
+        segmenter=segmenter,
+        model_id=resolve_model(segmenter).model_id,
+        labeller=clip_model,
+        preset=preset,
+        params_id=params_id(PRESETS[preset]),
+        labels=labels,
+        label_set_id=f"{load_label_set(labels).label_set_id}.{labeller_id(clip_model)}",
+    )
+
+
+def labeller_id(reference: str) -> str:
+    """The id of a labeller's weights."""
+    if reference.startswith("hub:"):
+        # A repository may hold the same weights in several files; the loaded model knows.
+        return load_labeller(reference).model_id
+    return resolve_model(reference, DEMO_LABELLER_FILE).model_id
+
+
+@lru_cache(maxsize=1)
+def load_models(choice: ModelChoice, device: str) -> LoadedModels:
+    """Load the models of a run; a process keeps the last ones it used."""
+    return LoadedModels(
+        segmenter=load_segmenter(choice.segmenter, choice.preset, device),
+        labeller=load_labeller(choice.labeller, choice.labels, device),
+    )

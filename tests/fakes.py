@@ -1,0 +1,58 @@
+"""Small deterministic stand-ins for the models, for tests of everything around them."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from vision.clip import UNKNOWN, LabelResult, RankedLabel
+from vision.masks import mask_to_rle, rle_to_mask
+from vision.segmenter import Mask
+
+
+class ComponentSegmenter:
+    """Cuts an image into the connected areas that are not white."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def segment(self, rgb):
+        self.calls += 1
+        dark = (rgb.min(axis=2) < 250).astype(np.uint8)
+        count, labels, boxes, _ = cv2.connectedComponentsWithStats(dark)
+        height, width = dark.shape
+        masks = []
+        for number in range(1, count):
+            mask = labels == number
+            y, x = (int(values[0]) for values in np.nonzero(mask))
+            left, top, box_width, box_height, area = (int(value) for value in boxes[number])
+            masks.append(
+                Mask(
+                    rle=mask_to_rle(mask),
+                    area_px=area,
+                    bbox_xywh=(left, top, box_width, box_height),
+                    predicted_iou=0.9,
+                    stability_score=0.95,
+                    point_xy=(x, y),
+                    crop_box_xywh=(0, 0, width, height),
+                )
+            )
+        return masks
+
+
+class ColorLabeller:
+    """Names a segment by the channel that is strongest in it: red, green or blue."""
+
+    names = ("red", "green", "blue")
+
+    def label(self, rgb, masks: Sequence[Mask]):
+        results = []
+        for mask in masks:
+            pixels = rgb[rle_to_mask(mask.rle, *rgb.shape[:2])].astype(float)
+            shares = pixels.mean(axis=0) / max(1.0, pixels.mean(axis=0).sum())
+            ranked = sorted(zip(self.names, shares, strict=True), key=lambda pair: -pair[1])
+            margin = ranked[0][1] - ranked[1][1]
+            top = tuple(RankedLabel(name, share, share) for name, share in ranked)
+            name = ranked[0][0] if margin > 0.1 else UNKNOWN
+            results.append(LabelResult(name, ranked[0][1], margin, top))
+        return results

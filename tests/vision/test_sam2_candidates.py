@@ -1,0 +1,57 @@
+import torch
+from sam2.utils.amg import batched_mask_to_box, calculate_stability_score
+
+from vision.sam2.candidates import _measure_on_device, _measure_on_host, enlarge, screen
+from vision.sam2.parameters import GeneratorParams
+
+
+def blobs(count, side, seed):
+    """Logits of smooth random masks; the last one is empty."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(count, 5, 5, generator=generator) * 4
+    coarse[-1] = -20
+    return enlarge(coarse, side, side)
+
+
+def test_both_ways_of_measuring_agree_with_sam2():
+    logits = enlarge(blobs(12, 32, 0), 90, 70)
+    params = GeneratorParams(stability_score_thresh=0.0)
+    expected = calculate_stability_score(logits[:-1], 0.0, 1.0)
+    boxes = batched_mask_to_box(logits[:-1] > 0).float()
+
+    for measure in (_measure_on_host, _measure_on_device):
+        stability, boxes_xyxy = measure(logits, params)
+
+        assert torch.equal(stability[:-1], expected)
+        assert torch.equal(boxes_xyxy[:-1], boxes)
+        assert stability[-1].isnan()
+
+
+def test_untrusted_unstable_and_empty_masks_are_dropped():
+    logits = blobs(12, 32, 1).reshape(4, 3, 32, 32)
+    ious = torch.linspace(0.3, 1.0, 12).reshape(4, 3)
+    points = torch.arange(8.0).reshape(4, 2)
+    params = GeneratorParams(pred_iou_thresh=0.5, stability_score_thresh=0.6)
+
+    found = screen(points, logits, ious, 64, 64, params)
+
+    assert 0 < len(found) < 8
+    assert bool((found.predicted_iou > 0.5).all())
+    assert bool((found.stability >= 0.6).all())
+    assert float(found.predicted_iou.max()) < 1.0
+    rows = [int(torch.isclose(ious.flatten(), iou).nonzero()) for iou in found.predicted_iou]
+    assert torch.equal(found.points_xy, points[torch.tensor(rows) // 3])
+
+
+def test_none_of_no_masks_are_kept():
+    found = screen(
+        torch.zeros(2, 2),
+        torch.zeros(2, 3, 8, 8),
+        torch.zeros(2, 3),
+        16,
+        16,
+        GeneratorParams(),
+    )
+
+    assert len(found) == 0
+    assert found.boxes_xyxy.shape == (0, 4)

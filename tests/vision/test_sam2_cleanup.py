@@ -1,0 +1,49 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sam2.utils import amg
+
+from vision.sam2.cleanup import remove_small_regions
+
+speckled = st.builds(
+    lambda mask, factor: mask.repeat(factor, 0).repeat(factor, 1),
+    hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24)),
+    st.integers(1, 3),
+)
+
+
+@given(mask=speckled, min_area_px=st.integers(0, 60), padding=st.integers(0, 12))
+def test_small_regions_go_exactly_as_in_sam1(mask, min_area_px, padding):
+    mask = np.pad(mask, padding)
+    before = mask.copy()
+    expected, _ = amg.remove_small_regions(mask, min_area_px, "holes")
+    if expected.any():
+        expected, _ = amg.remove_small_regions(expected, min_area_px, "islands")
+
+    cleaned = remove_small_regions(mask, min_area_px)
+
+    if before.any():
+        np.testing.assert_array_equal(cleaned, expected)
+    np.testing.assert_array_equal(mask, before)
+
+
+def test_an_empty_mask_stays_empty():
+    assert not remove_small_regions(np.zeros((5, 7), bool), 100).any()
+
+
+def test_of_small_islands_only_the_largest_stays():
+    mask = np.zeros((20, 20), bool)
+    mask[2:4, 2:4] = mask[10:13, 10:13] = True
+
+    cleaned = remove_small_regions(mask, 50)
+
+    assert cleaned.sum() == 9
+    assert cleaned[11, 11]
+
+
+def test_a_mask_without_small_regions_is_returned_as_it_is():
+    mask = np.zeros((40, 40), bool)
+    mask[5:30, 5:30] = True
+
+    assert remove_small_regions(mask, 100) is mask

@@ -1,0 +1,185 @@
+"""Read the `annotations` of a COCO document, one by one."""
+
+from collections import Counter
+from collections.abc import Container, Mapping
+from typing import Any
+
+from vision.coco.findings import FindingLog, show
+from vision.coco.identifiers import CocoId, IdentifierError, parse_identifier
+from vision.coco.json_text import DocumentError
+from vision.coco.records import CocoAnnotation, CocoImage
+from vision.coco.segmentation import SegmentationError, read_segmentation
+from vision.masks.rle import rle_area, rle_bbox
+
+# Polygons have sub-pixel boxes and areas, masks have whole pixels: smaller differences are normal.
+_BOX_TOLERANCE_PX = 2.0
+_AREA_TOLERANCE = 0.05
+
+_MAX_COORDINATE = 2**53
+_OUTLINE_SHARE = 1.0
+
+
+class _Unusable(Exception):  # noqa: N818 - it never leaves this module
+    def __init__(self, rule: str, pointer: str, value: object) -> None:
+        self.facts = (rule, pointer, value)
+        super().__init__(rule)
+
+
+class AnnotationReader:
+    """Reads annotations against the images and categories of their document."""
+
+    def __init__(
+        self,
+        images: Mapping[CocoId, CocoImage],
+        set_aside: Container[CocoId],
+        categories: Mapping[CocoId, str],
+        damaged: Mapping[str, tuple[str, float]],
+        log: FindingLog,
+    ) -> None:
+        """Prepare to read.
+
+        Args:
+            images: Usable images by id.
+            set_aside: Ids of images that were set aside.
+            categories: Category names by id.
+            damaged: For each entry with a number that is not finite, by pointer: the pointer to
+                the number, and the number.
+            log: Receives the findings.
+        """
+        self._images = images
+        self._set_aside = set_aside
+        self._categories = categories
+        self._damaged = damaged
+        self._log = log
+
+    def read(self, entries: list[Any]) -> list[CocoAnnotation]:
+        """Keep every usable annotation, and record a finding for each of the others.
+
+        Raises:
+            DocumentError: An id does not fit 64 bits.
+        """
+        ids = Counter(_quiet_identifier(entry) for entry in entries)
+        annotations = []
+        for i, entry in enumerate(entries):
+            try:
+                annotations.append(self._read_one(entry, f"/annotations/{i}", ids))
+            except _Unusable as error:
+                self._log.add(*error.facts)
+        return annotations
+
+    def _read_one(self, entry: Any, at: str, ids: Counter[CocoId | None]) -> CocoAnnotation:
+        if not isinstance(entry, dict):
+            raise _Unusable("annotation.type", at, entry)
+        if at in self._damaged:
+            raise _Unusable("annotation.not_finite", *self._damaged[at])
+        annotation_id = self._identifier(entry, "id", at)
+        if ids[annotation_id] > 1:
+            raise _Unusable("annotation.duplicate_id", f"{at}/id", annotation_id)
+        image = self._image(entry, at)
+        category_id = self._identifier(entry, "category_id", at)
+        if category_id not in self._categories:
+            raise _Unusable("annotation.category_unknown", f"{at}/category_id", category_id)
+        iscrowd = _crowd_flag(entry, at)
+        _check_score(entry, at)
+        box = _stated_box(entry, at)
+        try:
+            rle, kind = read_segmentation(entry, image, at, self._log)
+        except SegmentationError as error:
+            raise _Unusable(error.rule, at + error.pointer, error.value) from None
+        if iscrowd and kind == "polygon":
+            self._log.add("annotation.crowd_polygon", f"{at}/iscrowd", 1)
+        if not iscrowd and kind != "polygon":
+            self._log.add("annotation.instance_rle", f"{at}/iscrowd", 0)
+        area_px = rle_area(rle)
+        bbox = rle_bbox(rle, image.height, image.width)
+        self._compare_box(box, bbox, at)
+        self._compare_area(entry.get("area"), area_px, bbox, at)
+        x, y, width, height = map(float, bbox)
+        return CocoAnnotation(
+            id=annotation_id,
+            image_id=image.id,
+            category=self._categories[category_id],
+            iscrowd=iscrowd,
+            bbox_xywh=(x, y, width, height),
+            area_px=area_px,
+            rle=rle,
+            pointer=at,
+            segmentation_kind=kind,
+        )
+
+    def _image(self, entry: dict[str, Any], at: str) -> CocoImage:
+        image_id = self._identifier(entry, "image_id", at)
+        if image_id in self._set_aside:
+            raise _Unusable("annotation.image_quarantined", f"{at}/image_id", image_id)
+        if image_id not in self._images:
+            raise _Unusable("annotation.image_unknown", f"{at}/image_id", image_id)
+        return self._images[image_id]
+
+    def _identifier(self, entry: dict[str, Any], key: str, at: str) -> CocoId:
+        try:
+            identifier, note = parse_identifier(entry.get(key))
+        except IdentifierError as error:
+            if error.too_large:
+                raise DocumentError("id.too_large", error.value, f"{at}/{key}") from None
+            raise _Unusable(f"annotation.{key}", f"{at}/{key}", error.value) from None
+        if note:
+            self._log.add(note, f"{at}/{key}", entry[key])
+        return identifier
+
+    def _compare_box(
+        self, stated: list[float] | None, bbox: tuple[int, int, int, int], at: str
+    ) -> None:
+        if stated is None:
+            self._log.add("bbox.missing", at, "no bbox")
+            return
+        (x, y, w, h), (sx, sy, sw, sh) = bbox, stated
+        edges = ((x, sx), (y, sy), (x + w, sx + sw), (y + h, sy + sh))
+        if any(abs(own - other) > _BOX_TOLERANCE_PX for own, other in edges):
+            self._log.add("bbox.differs", f"{at}/bbox", f"{stated}, the mask has {list(bbox)}")
+
+    def _compare_area(
+        self, stated: Any, area_px: int, bbox: tuple[int, int, int, int], at: str
+    ) -> None:
+        if stated is None:
+            return
+        number = isinstance(stated, int | float) and not isinstance(stated, bool)
+        tolerance = _AREA_TOLERANCE * area_px + bbox[2] + bbox[3]
+        if not number or abs(stated - area_px) > tolerance:
+            self._log.add("area.differs", f"{at}/area", f"{show(stated)}, the mask has {area_px}")
+
+
+def _quiet_identifier(entry: Any) -> CocoId | None:
+    try:
+        return parse_identifier(entry.get("id"))[0] if isinstance(entry, dict) else None
+    except IdentifierError:
+        return None
+
+
+def _crowd_flag(entry: dict[str, Any], at: str) -> bool:
+    flag = entry.get("iscrowd", 0)
+    if not isinstance(flag, int) or flag not in (0, 1):
+        raise _Unusable("annotation.iscrowd", f"{at}/iscrowd", flag)
+    return bool(flag)
+
+
+def _check_score(entry: dict[str, Any], at: str) -> None:
+    score = entry.get("score", 0.0)
+    number = isinstance(score, int | float) and not isinstance(score, bool)
+    if score is not None and not number:
+        raise _Unusable("annotation.score", f"{at}/score", score)
+
+
+def _stated_box(entry: dict[str, Any], at: str) -> list[float] | None:
+    box = entry.get("bbox")
+    if box is None or box == []:
+        return None
+    pointer = f"{at}/bbox"
+    if not isinstance(box, list) or len(box) != 4:
+        raise _Unusable("bbox.type", pointer, box)
+    if any(isinstance(v, bool) or not isinstance(v, int | float) for v in box):
+        raise _Unusable("bbox.type", pointer, box)
+    if any(abs(v) > _MAX_COORDINATE for v in box):
+        raise _Unusable("bbox.type", pointer, box)
+    if box[2] < 0 or box[3] < 0:
+        raise _Unusable("bbox.negative", pointer, box)
+    return box

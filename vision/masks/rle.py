@@ -1,0 +1,197 @@
+"""COCO masks as arrays and as run-length encoding; see `vision.masks.runs` for the encoding.
+
+Every function checks its input first: pycocotools hangs, crashes or returns uninitialised memory on
+counts that do not fit the size. Its text writer is not used at all: it reserves six characters a
+run and no room for the closing NUL, which runs of 2**24 pixels overflow.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from vision.masks.runs import (
+    MAX_MASK_PX,
+    RleError,
+    Runs,
+    canonical_rle,
+    canonical_runs,
+    changes_to_runs,
+    check_mask_size,
+    decompress,
+    list_to_runs,
+    rle_to_runs,
+    runs_to_rle,
+)
+
+
+def parse_rle(segmentation: Mapping[str, Any], height: int, width: int) -> bytes:
+    """Check a COCO RLE object and return it compressed.
+
+    Args:
+        segmentation: `{"size": [h, w], "counts": ...}`; counts as a list of run lengths, or as the
+            compressed string (str or bytes).
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
+
+    Returns:
+        Canonical compressed counts, ASCII.
+
+    Raises:
+        RleError: The size is not the image's, or the counts do not describe exactly h*w pixels.
+    """
+    check_mask_size(height, width)
+    _check_size_field(segmentation.get("size"), height, width)
+    counts = segmentation.get("counts")
+    if isinstance(counts, str | bytes):
+        return canonical_rle(counts, height, width)
+    if not isinstance(counts, list | tuple):
+        raise RleError("rle.counts", type(counts).__name__)
+    return runs_to_rle(canonical_runs(list_to_runs(counts, height, width)))
+
+
+def rle_to_mask(counts: bytes | str, height: int, width: int) -> NDArray[np.bool_]:
+    """Decode compressed counts into a mask.
+
+    Returns:
+        Boolean array of shape (height, width), C-contiguous.
+
+    Raises:
+        RleError: The counts do not describe exactly h*w pixels.
+    """
+    runs = rle_to_runs(counts, height, width)
+    columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height)
+    return np.ascontiguousarray(columns.T)
+
+
+def mask_to_rle(mask: NDArray[Any]) -> bytes:
+    """Encode a mask.
+
+    Args:
+        mask: Array of shape (height, width), boolean or integer; any non-zero value is foreground.
+
+    Returns:
+        Canonical compressed counts, ASCII.
+
+    Raises:
+        RleError: `rle.mask_shape` unless the array has two dimensions, `rle.size` if one is 0.
+    """
+    if mask.ndim != 2:
+        raise RleError("rle.mask_shape", mask.shape)
+    check_mask_size(*mask.shape)
+    binary = mask if mask.dtype == np.bool_ else mask != 0
+    columns = np.ascontiguousarray(binary.T).ravel()
+    changes = np.flatnonzero(columns[1:] != columns[:-1]) + 1
+    starts = np.zeros(int(columns[0]), dtype=np.int64)
+    bounds: Runs = np.concatenate((starts, changes, [columns.size]), dtype=np.int64)
+    runs: Runs = np.diff(bounds, prepend=0)
+    return runs_to_rle(runs)
+
+
+def rle_area(counts: bytes | str) -> int:
+    """Foreground area of compressed counts, in pixels.
+
+    Raises:
+        RleError: The counts cannot be decompressed.
+    """
+    return int(decompress(counts, max_runs=MAX_MASK_PX + 1)[1::2].sum())
+
+
+def rle_bbox(counts: bytes | str, height: int, width: int) -> tuple[int, int, int, int]:
+    """Smallest box around the foreground.
+
+    Returns:
+        (x, y, width, height) in whole pixels; all 0 for an empty mask.
+
+    Raises:
+        RleError: The counts do not describe exactly h*w pixels.
+    """
+    ends = np.cumsum(canonical_runs(rle_to_runs(counts, height, width)))
+    first, last = ends[0:-1:2], ends[1::2] - 1
+    if first.size == 0:
+        return (0, 0, 0, 0)
+    left, right = int(first[0]) // height, int(last[-1]) // height
+    if np.any(first // height != last // height):
+        top, bottom = 0, height - 1
+    else:
+        top, bottom = int((first % height).min()), int((last % height).max())
+    return (left, top, right - left + 1, bottom - top + 1)
+
+
+def rle_iou(
+    first: Sequence[bytes | str],
+    second: Sequence[bytes | str],
+    height: int,
+    width: int,
+    second_is_crowd: Sequence[bool] | None = None,
+) -> NDArray[np.float64]:
+    """Intersection over union of every pair of masks.
+
+    Args:
+        first: n compressed counts.
+        second: m compressed counts.
+        height: Height of all masks, in pixels.
+        width: Width of all masks, in pixels.
+        second_is_crowd: For each of `second`, whether the area of the first alone is the
+            denominator, as COCO evaluates crowds.
+
+    Returns:
+        float64 array of shape (n, m), 0 to 1.
+
+    Raises:
+        RleError: Some counts do not describe exactly h*w pixels.
+    """
+    if not first or not second:
+        return np.zeros((len(first), len(second)))
+    crowd = [int(c) for c in second_is_crowd] if second_is_crowd else [0] * len(second)
+    result = coco_mask.iou(
+        _coco_objects(first, height, width), _coco_objects(second, height, width), crowd
+    )
+    return np.asarray(result, dtype=np.float64)
+
+
+def rle_union(masks: Sequence[bytes | str], height: int, width: int) -> bytes:
+    """Union of masks of one size, as compressed counts; the empty mask if there are none.
+
+    Raises:
+        RleError: Some counts do not describe exactly h*w pixels.
+    """
+    check_mask_size(height, width)
+    return union_of_runs([rle_to_runs(mask, height, width) for mask in masks], height * width)
+
+
+def union_of_runs(masks: Sequence[Runs], total: int) -> bytes:
+    """Union of masks given as run lengths that each add up to `total` pixels.
+
+    Returns:
+        Canonical compressed counts, ASCII; of the empty mask if there are none.
+    """
+    if len(masks) == 1:
+        return runs_to_rle(canonical_runs(masks[0]))
+    ends = [np.cumsum(runs) for runs in masks]
+    # Depth is how many masks cover a pixel: up at the end of each zero run, down after each one.
+    up = np.concatenate([np.empty(0, np.int64), *(e[0::2] for e in ends)])
+    down = np.concatenate([np.empty(0, np.int64), *(e[1::2] for e in ends)])
+    places, index = np.unique(np.concatenate((up, down)), return_inverse=True)
+    steps = np.bincount(index, np.repeat([1, -1], [len(up), len(down)]), len(places))
+    covered = np.cumsum(steps) > 0
+    flips = places[covered != np.concatenate(([False], covered[:-1]))]
+    return runs_to_rle(changes_to_runs(flips, total))
+
+
+def _coco_objects(masks: Sequence[bytes | str], height: int, width: int) -> list[dict[str, Any]]:
+    size = [int(height), int(width)]
+    return [{"size": size, "counts": canonical_rle(mask, height, width)} for mask in masks]
+
+
+def _check_size_field(size: object, height: int, width: int) -> None:
+    if not isinstance(size, list | tuple) or len(size) != 2:
+        raise RleError("rle.size", size)
+    rle_height, rle_width = size
+    check_mask_size(rle_height, rle_width)
+    if (rle_height, rle_width) == (height, width):
+        return
+    swapped = (rle_width, rle_height) == (height, width)
+    raise RleError("rle.size_swapped" if swapped else "rle.size_mismatch", list(size))

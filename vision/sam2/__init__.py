@@ -1,0 +1,57 @@
+"""SAM 2, through the `sam2` package: configurations, weights and the automatic mask generator.
+
+Importing this package does not import torch; `load_segmenter` does.
+"""
+
+from typing import TYPE_CHECKING
+
+from vision.models import resolve_model
+from vision.sam2.parameters import PRESETS, GeneratorParams, params_id, preset
+from vision.segmenter import Mask, Segmenter
+
+if TYPE_CHECKING:
+    from vision.sam2.generator import AutomaticMaskGenerator
+
+__all__ = [
+    "PRESETS",
+    "GeneratorParams",
+    "Mask",
+    "Segmenter",
+    "load_segmenter",
+    "params_id",
+    "preset",
+]
+
+
+def load_segmenter(
+    reference: str,
+    params: str | GeneratorParams = "sam2",
+    device: str = "auto",
+    image_size: int | None = None,
+) -> "AutomaticMaskGenerator":
+    """Load the model a reference names and make a mask generator of it.
+
+    Args:
+        reference: `demo`, `file:PATH` or `hub:org/name`, as `vision.models.resolve_model` reads it.
+        params: The name of a preset, or parameters of one's own.
+        device: `cpu`, `cuda`, ...; `auto` takes an accelerator if there is one.
+        image_size: Side in pixels of the square the model looks at; None takes the model's own.
+
+    Raises:
+        ModelReferenceError: If the reference names no model, or the model is not there.
+        WeightsFileError: If its weights are damaged or of no model known here.
+        ValueError: If there is no such preset.
+    """
+    # Torch takes seconds to import, and who only reads parameters does not need it.
+    import torch
+
+    from vision.sam2.config import load_model
+    from vision.sam2.generator import AutomaticMaskGenerator
+
+    chosen = preset(params) if isinstance(params, str) else params
+    source = resolve_model(reference)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return AutomaticMaskGenerator(
+        load_model(source.path, image_size, device), chosen, source.model_id
+    )

@@ -1,0 +1,127 @@
+"""The model's two halves: an image becomes an embedding once, points on it become masks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sam2.modeling.sam2_base import SAM2Base
+from torch.nn.functional import interpolate
+
+# The statistics of ImageNet, which every SAM 2 was trained with.
+MEAN_RGB = (0.485, 0.456, 0.406)
+STD_RGB = (0.229, 0.224, 0.225)
+
+# Activations of so many points still fit a processor's caches; more of them are slower per point.
+CPU_POINTS_PER_BATCH = 8
+
+
+@dataclass(frozen=True)
+class ImageEmbedding:
+    """What the decoder needs to know of an image.
+
+    Attributes:
+        height_px: Height of the image it was made of.
+        width_px: Width of the image it was made of.
+        features: Shape (1, channels, side, side), stride 16.
+        positions: Positional encoding in the shape of `features`.
+        high_res_features: Features at stride 4 and 8; empty where the model uses none.
+    """
+
+    height_px: int
+    width_px: int
+    features: torch.Tensor
+    positions: torch.Tensor
+    high_res_features: list[torch.Tensor]
+
+
+def model_input(rgb: npt.NDArray[np.uint8], image_size: int, device: torch.device) -> torch.Tensor:
+    """Squash an image to the model's square and normalise it, as `SAM2Transforms` does.
+
+    Args:
+        rgb: Shape (height, width, 3), 0 to 255.
+        image_size: Side of the square in pixels.
+        device: Where the work is done.
+
+    Returns:
+        Shape (1, 3, image_size, image_size), float32.
+    """
+    # Torch warns of arrays that must not be written to, such as those of decoded images.
+    image = torch.from_numpy(np.require(rgb, requirements=["C", "W"])).to(device)
+    scaled = image.permute(2, 0, 1).contiguous().float().div(255)
+    square = interpolate(
+        scaled[None], (image_size, image_size), mode="bilinear", align_corners=False, antialias=True
+    )
+    mean = torch.tensor(MEAN_RGB, device=device).view(1, 3, 1, 1)
+    std = torch.tensor(STD_RGB, device=device).view(1, 3, 1, 1)
+    return (square - mean) / std
+
+
+def embed_image(model: SAM2Base, rgb: npt.NDArray[np.uint8]) -> ImageEmbedding:
+    """Run the image encoder.
+
+    `SAM2ImagePredictor` does the same for images of 1024 pixels only.
+
+    Args:
+        model: A model in evaluation mode.
+        rgb: Shape (height, width, 3), 0 to 255.
+    """
+    backbone = model.forward_image(model_input(rgb, model.image_size, model.device))
+    _, levels, _, sizes = model._prepare_backbone_features(backbone)
+    if model.directly_add_no_mem_embed:
+        levels[-1] = levels[-1] + model.no_mem_embed
+    maps = [
+        level.permute(1, 2, 0).reshape(1, -1, *size)
+        for level, size in zip(levels, sizes, strict=True)
+    ]
+    return ImageEmbedding(
+        height_px=rgb.shape[0],
+        width_px=rgb.shape[1],
+        features=maps[-1],
+        positions=model.sam_prompt_encoder.get_dense_pe(),
+        high_res_features=maps[:-1],
+    )
+
+
+def decode_points(
+    model: SAM2Base,
+    embedding: ImageEmbedding,
+    points_xy: torch.Tensor,
+    *,
+    points_per_batch: int,
+    multimask_output: bool,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Ask for the masks at each of many points, apart from one another.
+
+    Args:
+        model: The model the embedding comes from.
+        embedding: The image.
+        points_xy: Shape (n, 2), float32, in pixels of the image.
+        points_per_batch: Points decoded at once on an accelerator.
+        multimask_output: Three masks for each point, not one.
+
+    Yields:
+        For some of the points: the points, shape (b, 2); logits of their masks, shape
+        (b, masks, image_size / 4, image_size / 4), float32; and the IoU the model expects of
+        them, shape (b, masks).
+    """
+    size = torch.tensor([embedding.width_px, embedding.height_px], device=points_xy.device)
+    if points_xy.device.type == "cpu":
+        points_per_batch = min(points_per_batch, CPU_POINTS_PER_BATCH)
+    for batch in torch.split(points_xy, points_per_batch):
+        coordinates = (batch / size * model.image_size)[:, None, :]
+        labels = torch.ones(coordinates.shape[:2], dtype=torch.int32, device=batch.device)
+        sparse, dense = model.sam_prompt_encoder(
+            points=(coordinates, labels), boxes=None, masks=None
+        )
+        logits, ious, _, _ = model.sam_mask_decoder(
+            image_embeddings=embedding.features,
+            image_pe=embedding.positions,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask_output,
+            repeat_image=True,
+            high_res_features=embedding.high_res_features or None,
+        )
+        yield batch, logits.float(), ious.float()

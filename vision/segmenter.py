@@ -1,0 +1,42 @@
+"""What cuts an image into masks: the protocol every segmenter follows, and its result."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One segment of an image.
+
+    Attributes:
+        rle: Compressed COCO counts (column-major) at the size of the image.
+        area_px: Number of pixels that are set.
+        bbox_xywh: The tight box (x, y, width, height) in pixels, as COCO counts it.
+        predicted_iou: The model's own estimate of the mask's quality, usually in [0, 1].
+        stability_score: IoU in [0, 1] of the mask cut at a higher and at a lower threshold.
+        point_xy: The point the mask was asked for at, in pixels of the image.
+        crop_box_xywh: The part of the image the model looked at, in pixels.
+    """
+
+    rle: bytes
+    area_px: int
+    bbox_xywh: tuple[float, float, float, float]
+    predicted_iou: float
+    stability_score: float
+    point_xy: tuple[float, float]
+    crop_box_xywh: tuple[float, float, float, float]
+
+
+class Segmenter(Protocol):
+    """Cuts images into masks, without being told what to look for."""
+
+    def segment(self, rgb: npt.NDArray[np.uint8]) -> list[Mask]:
+        """Return the masks of an image, best first.
+
+        Args:
+            rgb: Shape (height, width, 3), RGB, 0 to 255.
+        """
+        ...
