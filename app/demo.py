@@ -1,5 +1,6 @@
 """segmill demo: the whole engine on generated comic pages, then what to try next."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ def demo(
       segmill demo --root /tmp/demo --pages 4
     """
     from app.terminal import print_summary, stage_progress
-    from flows.nightly import run_nightly
+    from flows.nightly import report_name, run_nightly
     from flows.requests import NightlyRequest
     from flows.running import InProcess
     from storage.settings import get_settings
@@ -41,7 +42,8 @@ def demo(
         run = InProcess(progress)
         with run.stage("draw pages"):
             write_pages(folder, pages)
-        summary, data = run_nightly(request, settings, run, next_commands(root))
+        page = Path(root).absolute() / "reports" / f"{report_name(DATASET)}.html"
+        summary, data = run_nightly(request, settings, run, next_commands(root, page.as_uri()))
     if as_json:
         print_json(summary.model_dump(mode="json"))
     elif data is not None and not quiet:
@@ -64,11 +66,20 @@ def write_pages(folder: Path, pages: int) -> None:
     write_drop(folder, range(FIRST_SEED, FIRST_SEED + pages), broken=True)
 
 
-def next_commands(root: str) -> list[tuple[str, str]]:
-    """What to try after the demo."""
-    query = "SELECT label, count(*) AS segments, round(avg(area_px)) AS mean_px FROM segments"
+def next_commands(root: str, page: str) -> list[tuple[str, str]]:
+    """What to try after the demo: a query, a page to open, a deployment to run.
+
+    Args:
+        root: Data root of the demo.
+        page: Where the report is.
+    """
+    columns = "label, count(*) AS segments, round(avg(area_px)) AS mean_area_px"
+    query = f"SELECT {columns} FROM segments GROUP BY label ORDER BY segments DESC"
     return [
-        ("ask the tables", f'segmill sql --root {root} "{query} GROUP BY label ORDER BY 2 DESC"'),
-        ("look at the page", f"open {root}/reports/"),
-        ("cut the pieces out", f"segmill export crops --root {root} --output crops"),
+        ("ask the tables", f'segmill sql --root {shlex.quote(root)} "{query}"'),
+        ("open the page", f"python3 -m webbrowser {shlex.quote(page)}"),
+        (
+            "run it as a deployment, where a Prefect server and a worker are up",
+            "prefect deployment run nightly/nightly --watch",
+        ),
     ]

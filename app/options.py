@@ -16,7 +16,7 @@ DONE, FINDINGS, WRONG_USE = 0, 1, 2
 Root = Annotated[
     str | None,
     typer.Option(
-        help="Data root: a folder or s3://bucket/prefix. \\[default: $SEGMILL_ROOT or segmill-root]",
+        help="A folder or s3://bucket/prefix. \\[default: $SEGMILL_ROOT or segmill-root]",
         show_default=False,
     ),
 ]

@@ -1,0 +1,1 @@
+"""Where flows run: work pools and, in `prefect.yaml`, the deployments."""

@@ -38,7 +38,7 @@ def run_nightly(
             settings.root,
             request.dataset,
             choice,
-            f"{request.dataset}-{datetime.now(UTC):%Y-%m-%d}",
+            report_name(request.dataset),
             stages=run.stages,
             next_commands=next_commands,
             progress=run.progress,
@@ -52,6 +52,11 @@ def run_nightly(
         seconds={stage.stage: round(stage.seconds, 3) for stage in run.stages},
     )
     return summary, data
+
+
+def report_name(dataset: str) -> str:
+    """Name of the page of tonight, without its ending."""
+    return f"{dataset}-{datetime.now(UTC):%Y-%m-%d}"
 
 
 @flow(name="nightly", flow_run_name="nightly-{request.dataset}")

@@ -63,6 +63,10 @@ class ModelRequest(Request):
         }
 
 
+class WatchRequest(Request):
+    """Look for complete drops in the inbox."""
+
+
 class IngestRequest(Request):
     """Take drops in."""
 

@@ -7,8 +7,9 @@ functions pass `OnPrefect`; the command line passes `InProcess`, which needs no 
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task
@@ -50,7 +51,14 @@ class Runner(ABC):
 
     @abstractmethod
     def each(self, step: Task[Any, R], items: Iterable[Any], /, **shared: Any) -> list[R]:
-        """Run a step for each item, `shared` being the same for all; results in no order."""
+        """Run a step for each item, `shared` being the same for all; results in their order."""
+
+    def counter(self, total: int) -> Callable[[str], None] | None:
+        """What a step may call after each of `total` things, naming it; None if nobody looks."""
+        progress, stage, done = self.progress, self._stage, count(1)
+        if progress is None:
+            return None
+        return lambda detail: progress(stage, next(done), total, detail)
 
 
 class InProcess(Runner):
@@ -64,14 +72,8 @@ class InProcess(Runner):
         return step.fn(*args, **kwargs)
 
     def each(self, step: Task[Any, R], items: Iterable[Any], /, **shared: Any) -> list[R]:
-        """Run a step for each item, in order, and show how far it is."""
-        todo = list(items)
-        results: list[R] = []
-        for done, item in enumerate(todo, start=1):
-            results.append(step.fn(item, **shared))
-            if self.progress:
-                self.progress(self._stage, done, len(todo))
-        return results
+        """Run a step for each item, in order."""
+        return [step.fn(item, **shared) for item in items]
 
 
 class OnPrefect(Runner):

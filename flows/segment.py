@@ -36,6 +36,7 @@ def run_segment(
             run_id=run.run_id,
             device=settings.device,
             max_image_px=settings.max_image_px,
+            on_image=run.counter(sum(len(batch) for batch in batches)),
         )
     return SegmentSummary(
         dataset=dataset,

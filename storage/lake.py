@@ -238,9 +238,6 @@ class Lake:
             return None
 
     def _create(self, table: str) -> DeltaTable:
-        if self.is_local:
-            # Without the folder the writer takes a path with unusual characters for a URI.
-            Path(self._uri(table)).mkdir(parents=True, exist_ok=True)
         schema = TABLES[table]
         try:
             DeltaTable.create(

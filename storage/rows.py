@@ -79,12 +79,19 @@ def _from_mappings(table: str, schema: pa.Schema, rows: Sequence[Mapping[str, An
     columns = []
     for field in schema:
         try:
-            columns.append(pa.array([row.get(field.name) for row in rows], field.type))
+            columns.append(_array([row.get(field.name) for row in rows], field.type))
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             raise RowsRefusedError(
                 table, f"column {field.name} should be {field.type}: {error}"
             ) from error
     return pa.Table.from_arrays(columns, names=schema.names)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_integer(kind):
+        # Arrow cuts off the fraction of a Python float that is asked to be an integer.
+        return pa.array(values).cast(kind)
+    return pa.array(values, kind)
 
 
 def _unit_column(table: str, data: pa.Table, unit_id: str) -> pa.Array:

@@ -10,17 +10,19 @@ from storage.session import connect
 
 _NEW_CURATED = """
 WITH last_training AS (
-    SELECT coalesce(max(started_at), TIMESTAMPTZ 'epoch') AS at FROM training_runs
-    WHERE state = 'completed'
+    SELECT coalesce(max(started_at), TIMESTAMPTZ 'epoch') AS began
+    FROM training_runs WHERE state = 'completed'
+),
+members AS (
+    SELECT image_id, min(ingested_at) AS ingested_at
+    FROM images WHERE dataset = $dataset GROUP BY image_id
 )
 SELECT
-    (SELECT count(*) FROM annotations a SEMI JOIN images i
-        ON a.image_id = i.image_id AND i.dataset = $dataset
-        AND i.ingested_at > (SELECT at FROM last_training) WHERE NOT a.iscrowd)
-    + (SELECT count(DISTINCT r.segment_id) FROM reviews r SEMI JOIN images i
-        ON r.image_id = i.image_id AND i.dataset = $dataset
-        WHERE r.decision IN ('accept', 'relabel')
-        AND r.decided_at > (SELECT at FROM last_training))
+    (SELECT count(*) FROM annotations JOIN members USING (image_id)
+     WHERE NOT iscrowd AND ingested_at > (SELECT began FROM last_training))
+    + (SELECT count(DISTINCT segment_id) FROM reviews JOIN members USING (image_id)
+       WHERE decision IN ('accept', 'relabel')
+         AND decided_at > (SELECT began FROM last_training))
 """
 
 

@@ -1,7 +1,7 @@
 """Cut and name what is on a batch of images, as one unit."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -108,6 +108,7 @@ def segment_batch(
     run_id: str,
     device: str,
     max_image_px: int,
+    on_image: Callable[[str], None] | None = None,
 ) -> BatchSummary:
     """Segment and label a batch of images and commit it; does nothing if it is committed.
 
@@ -118,6 +119,7 @@ def segment_batch(
         run_id: The run to name on each row.
         device: `cpu`, `cuda`, `mps`, or `auto`.
         max_image_px: Largest number of pixels of an image.
+        on_image: Called with the name of each image when it is done.
     """
     lake, store = Lake.open(root), open_store(root)
     image_ids = [image.image_id for image in batch]
@@ -139,10 +141,12 @@ def segment_batch(
             rgb = _read_image(store, image, max_image_px)
         except (ImageError, ObjectNotFoundError) as error:
             quarantine.append(_unreadable(image, error))
-            continue
-        with _COMPUTING:
-            found = segment_image(models, rgb)
-        segments += [_row(image, choice, run_id, mask, label) for mask, label in found]
+        else:
+            with _COMPUTING:
+                found = segment_image(models, rgb)
+            segments += [_row(image, choice, run_id, mask, label) for mask, label in found]
+        if on_image:
+            on_image(image.file_name)
     # A report reads by label; one sorted file per unit lets it skip the rest.
     segments.sort(key=lambda row: (row["label"], row["image_id"]))
     lake.append("segments", segments, unit)

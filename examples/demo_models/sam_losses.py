@@ -1,7 +1,8 @@
 """SAM 2's training losses on prompts with known objects.
 
-Weights and forms follow sam2's `training/loss_fns.py` (focal 20, dice 1, IoU L1 1, object score 1).
-One thing differs: a click names an object at each level that contains it (text line, bubble or
+Weights and forms follow sam2's `training/loss_fns.py` (focal 20, dice 1, IoU 1, object score 1).
+Two things differ. The IoU error is squared: most of a click's three masks have no object, and an
+absolute error is then least at 0 for all that is not certain. And a click names an object at each level that contains it (text line, bubble or
 character, panel), so each of the three masks has its own target and none has to be guessed as the
 best of three. A level without an object at the click trains the IoU head towards 0 only.
 """
@@ -82,7 +83,7 @@ def mask_losses(
         iou[present] = found.to(iou.dtype)
     even = balanced_cross_entropy(chosen[:, None], truth[:, None])
     mask_term = (weights.balanced * even + weights.focal * focal + DICE_WEIGHT * dice).sum() / count
-    iou_term = (predicted_iou - iou).abs().mean()
+    iou_term = (predicted_iou - iou).square().mean()
     object_term = F.binary_cross_entropy_with_logits(
         object_logits.squeeze(1), present.any(1).float()
     )

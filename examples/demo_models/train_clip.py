@@ -5,7 +5,10 @@
 It learns the sentences of the `comic` label set: every object of a page with the captions of its
 category, every mask of nothing with the background prompts. Pages of held-out seeds are never
 used. With `--sam-weights`, masks of that model on training pages are learned too, so that it knows
-the mistakes it will have to refuse.
+the mistakes it will have to refuse; `--start` continues from weights instead of random ones:
+
+    python -m examples.demo_models.train_clip --seed 200000000 --steps 500
+        --start models/demo/clip.safetensors --sam-weights models/demo/sam2.safetensors
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from examples.comics import Page, generate_page
@@ -35,7 +38,8 @@ from vision.masks import rle_to_mask
 
 BATCH = 128
 PEAK_LEARNING_RATE = 2e-3
-UNKNOWN_SHARE = 0.36
+# A batch's mix is the prior of the probabilities: more junk in it and more objects stay unnamed.
+UNKNOWN_SHARE = 0.24
 FIRST_PAGES = 120
 STEPS_PER_PAGE = 2
 JUNK_PER_PAGE = 30
@@ -92,13 +96,20 @@ def varied(crops: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
 class Training:
     """The model in training and the pages it learns from."""
 
-    def __init__(self, seed: int) -> None:
-        """Start with random weights; `seed` is the first page's and that of everything random."""
+    def __init__(self, seed: int, start: Path | None = None) -> None:
+        """Build the model.
+
+        Args:
+            seed: The first page's, and that of everything random.
+            start: Weights to continue from; None starts with random ones.
+        """
         torch.manual_seed(seed)
         self.rng = np.random.default_rng(seed)
         self.label_set = load_label_set("comic")
         self.clip = prepare_clip(demo_clip(), DEMO_CONFIG.stem, "new", torch.device("cpu"))
         self.model = self.clip.model.train()
+        if start is not None:
+            self.model.load_state_dict(load_file(start))
         self.captions = CaptionTable(self.label_set, self.clip)
         labels = (*self.label_set.names, UNKNOWN)
         self.shares = np.full(len(labels), (1 - UNKNOWN_SHARE) / len(self.label_set.names))
@@ -173,6 +184,7 @@ def train(
     minutes: float = float("inf"),
     first_pages: int = FIRST_PAGES,
     found_masks: tuple[Path, int] | None = None,
+    start: Path | None = None,
 ) -> nn.Module:
     """Train a demo CLIP.
 
@@ -182,6 +194,7 @@ def train(
         minutes: Time limit; where it is not reached, the same seed gives the same model.
         first_pages: Pages drawn before the first step; one more comes every few steps.
         found_masks: Weights of a SAM 2, and on how many pages its masks are learned as well.
+        start: Weights to continue from, with a lower learning rate.
 
     Returns:
         The trained model, in evaluation mode.
@@ -189,26 +202,27 @@ def train(
     Raises:
         ValueError: The pages would run into the held-out seeds.
     """
-    start = time.monotonic()
-    training = Training(seed)
+    began = time.monotonic()
+    training = Training(seed, start)
+    peak = PEAK_LEARNING_RATE if start is None else PEAK_LEARNING_RATE / 2
     if found_masks is not None:
         training.add_found_masks(*found_masks)
-        _say(f"found masks: {training.pools[1].counts}, {time.monotonic() - start:.0f} s")
+        _say(f"found masks: {training.pools[1].counts}, {time.monotonic() - began:.0f} s")
     for _ in range(first_pages):
         training.add_page()
-    _say(f"first crops: {training.pools[0].counts}, {time.monotonic() - start:.0f} s")
+    _say(f"first crops: {training.pools[0].counts}, {time.monotonic() - began:.0f} s")
     running = 0.0
     for step in range(steps):
-        done = max(step / steps, (time.monotonic() - start) / (60 * minutes))
+        done = max(step / steps, (time.monotonic() - began) / (60 * minutes))
         if done >= 1:
             break
         if step % STEPS_PER_PAGE == 0:
             training.add_page()
         warm_up = min(1.0, (step + 1) / 50)
-        loss = training.step(PEAK_LEARNING_RATE * warm_up * 0.5 * (1 + math.cos(math.pi * done)))
+        loss = training.step(peak * warm_up * 0.5 * (1 + math.cos(math.pi * done)))
         running += max(0.05, 1 / (step + 1)) * (loss - running)
         if step % 100 == 99:
-            _say(f"step {step + 1} loss {running:.3f} {time.monotonic() - start:.0f} s")
+            _say(f"step {step + 1} loss {running:.3f} {time.monotonic() - began:.0f} s")
     model: nn.Module = training.model.eval()
     return model
 
@@ -235,6 +249,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--output", type=Path, default=Path("models/demo"))
     parser.add_argument("--seed", type=int, default=100_000_000)
+    parser.add_argument("--start", type=Path, help="weights to continue from")
     parser.add_argument("--sam-weights", type=Path, help="a SAM 2 whose masks are learned too")
     parser.add_argument("--sam-pages", type=int, default=150)
     arguments = parser.parse_args()
@@ -242,7 +257,13 @@ def main() -> None:
     found_masks = None
     if arguments.sam_weights is not None:
         found_masks = (arguments.sam_weights, arguments.sam_pages)
-    model = train(arguments.seed, arguments.steps, arguments.minutes, found_masks=found_masks)
+    model = train(
+        arguments.seed,
+        arguments.steps,
+        arguments.minutes,
+        found_masks=found_masks,
+        start=arguments.start,
+    )
     save_half(model, arguments.output / "clip.safetensors")
     _say(f"stored {arguments.output / 'clip.safetensors'}")
 

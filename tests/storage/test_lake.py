@@ -23,9 +23,7 @@ Row = Callable[..., dict[str, Any]]
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_table_that_was_never_written_is_empty_and_has_its_schema(
-    local_lake: Lake, table: str
-):
+def test_a_table_that_was_never_written_is_empty_and_has_its_schema(local_lake: Lake, table: str):
     assert local_lake.read(table).equals(TABLES[table].empty_table(), check_metadata=True)
     assert local_lake.version(table) is None
     assert local_lake.file_uris(table) == []
@@ -175,9 +173,7 @@ def test_a_column_stored_with_another_type_is_named(local_lake: Lake, segment: R
         local_lake.append("segments", [segment()], "unit")
 
 
-def test_files_are_sorted_compressed_and_grouped_as_readers_need(
-    local_lake: Lake, segment: Row
-):
+def test_files_are_sorted_compressed_and_grouped_as_readers_need(local_lake: Lake, segment: Row):
     labels = ["text", "bubble", "panel", "bubble"]
     images = ["b", "b", "a", "a"]
     rows = [segment(label=x, image_id=y) for x, y in zip(labels, images, strict=True)]

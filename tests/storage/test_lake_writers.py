@@ -104,10 +104,7 @@ def _assert_every_unit_once(lake: Lake) -> None:
 
 def _run_all(target: Callable[..., None], root: str, writers: int) -> list[tuple[str, str]]:
     barrier, results = PROCESSES.Barrier(writers), PROCESSES.Queue()
-    processes = [
-        _process(target, root, seed, barrier, results)
-        for seed in range(writers)
-    ]
+    processes = [_process(target, root, seed, barrier, results) for seed in range(writers)]
     for process in processes:
         process.start()
     reports = UNITS * writers if target is _race else writers
@@ -127,9 +124,7 @@ def test_writers_of_the_same_units_commit_each_once(root: str, race: Callable[..
     _assert_every_unit_once(Lake.open(root))
 
 
-def test_a_stale_writer_of_the_same_unit_is_refused(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_stale_writer_of_the_same_unit_is_refused(lake: Lake, monkeypatch: pytest.MonkeyPatch):
     """The other writer commits after this one looked, and before it writes."""
     lake.append("quarantine", [], "made")
     stale = lake.table("quarantine")

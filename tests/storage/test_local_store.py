@@ -1,8 +1,10 @@
 import errno
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,22 +17,24 @@ from storage.objects.keys import TEMPORARY_PREFIX, checked_key
 # Each child of this program dies just before, or just after, the n-th call that changes the disk;
 # the program prints the exit status of the children.
 CRASHING_WRITERS = """
-import os, sys
+import os, sys, threading
 from storage.objects import LocalStore
 
 folder, operation, moment = sys.argv[1:]
 data = {"folder/object": b"new" * 1000, "folder/other": b"new" * 1000}
 
 def die_at(number):
-    calls = 0
+    calls, lock = 0, threading.Lock()
     def dying(function):
         def call(*args, **kwargs):
             nonlocal calls
-            calls += 1
-            if calls == number and moment == "before":
+            with lock:  # files are flushed by several threads
+                calls += 1
+                mine = calls
+            if mine == number and moment == "before":
                 os._exit(9)
             result = function(*args, **kwargs)
-            if calls == number and moment == "after":
+            if mine == number and moment == "after":
                 os._exit(9)
             return result
         return call
@@ -98,11 +102,40 @@ def test_a_refusing_disk_keeps_the_old_object_and_names_the_path(
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", refuse)
         for operation in (store.write, store.create):
-            with pytest.raises(OSError, match="No space left on device.*a/") as caught:
+            with pytest.raises(OSError, match=r"No space left on device.*a/") as caught:
                 operation("a/b" if operation == store.write else "a/c", b"new")
             assert caught.value.errno == errno.ENOSPC
     assert store.read("a/b") == b"old"
-    assert os.listdir(tmp_path / "a") == ["b"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize(("operation", "naming"), [("write", "replace"), ("create", "link")])
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, naming: str
+):
+    """Kills do not lose what the kernel holds, a power cut does: so the order is checked."""
+    store = LocalStore(tmp_path)
+    store.write("a/first", b"x")
+    events: list[str] = []
+
+    def recorded(name: str) -> None:
+        original = getattr(os, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            if name == "fsync":
+                kind = "folder" if stat.S_ISDIR(os.fstat(args[0]).st_mode) else "file"
+                events.append(f"fsync {kind}")
+            else:
+                events.append(name)
+            return result
+
+        monkeypatch.setattr(os, name, call)
+
+    for name in ("fsync", naming):
+        recorded(name)
+    getattr(store, operation)("a/b", b"data")
+    assert events == ["fsync file", naming, "fsync folder"]
 
 
 def test_left_over_temporary_files_are_not_objects(tmp_path: Path):
@@ -152,6 +185,6 @@ def test_a_key_that_is_accepted_stays_below_any_root(key: str):
         checked_key(key)
     except UnsafeKeyError:
         return
-    path = os.path.normpath(os.path.join("/root", key))
+    path = os.path.normpath(f"/root/{key}")
     assert path.startswith("/root/")
     assert path == f"/root/{key}"

@@ -148,9 +148,7 @@ def test_a_root_of_another_kind_is_refused(root: str):
         open_store(root)
 
 
-def test_a_relative_root_stays_where_it_was_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_relative_root_stays_where_it_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     store = open_store("root")
     (tmp_path / "elsewhere").mkdir()

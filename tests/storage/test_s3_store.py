@@ -89,9 +89,7 @@ def test_a_busy_store_is_asked_again_and_a_dead_one_is_given_up(
     s3: S3Store, answers: Callable[..., list[int]]
 ):
     s3.write("a", b"x")
-    busy = answers(
-        lambda number, send: _answer(503, "SlowDown") if number < 3 else send()
-    )
+    busy = answers(lambda number, send: _answer(503, "SlowDown") if number < 3 else send())
     assert s3.read("a") == b"x"
     assert busy == [503, 503, 503, 200]
     dead = answers(lambda number, send: _answer(503, "SlowDown"))

@@ -1,0 +1,227 @@
+import json
+import os
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from flows.nightly import run_nightly
+from storage.lake import Lake
+from tasks.quarantine import QuarantineLimitError
+from tests.drops import BLUE, GRAY, GREEN, RED, write_box_drop, write_document
+from vision.masks import png_to_mask
+
+PICTURES = [
+    [((4, 4, 10, 8), RED), ((30, 20, 12, 10), BLUE)],
+    [((2, 30, 20, 10), RED)],
+    [((10, 10, 6, 6), GREEN), ((40, 8, 9, 9), GRAY)],
+]
+
+
+def night(mill, **changes):
+    summary, data = run_nightly(mill.request.model_copy(update=changes), mill.settings, mill.run())
+    return summary, data
+
+
+def test_a_night_cuts_names_and_counts_what_is_in_the_inbox(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    summary, data = night(mill)
+    assert summary.ingest.images == 3
+    assert summary.segment.segments == 5
+    assert mill.ask("SELECT label, count(*) FROM segments GROUP BY 1 ORDER BY 1") == [
+        ("blue", 1),
+        ("green", 1),
+        ("red", 2),
+        ("unknown", 1),
+    ]
+    red = mill.ask(
+        "SELECT count, images, total_area_px, union_area_px, mean_area_px, unknown_share"
+        " FROM label_stats WHERE label = 'red'"
+    )
+    assert red == [(2, 2, 280, 280, 140.0, 0.2)]
+    assert summary.curation.new == 5
+    assert summary.curation.ready
+    assert set(summary.seconds) == {"ingest", "segment", "stats"}
+    assert data.totals.segments == 5
+    assert "red" in (mill.root / "reports").glob("*.html").__next__().read_text()
+
+
+def test_a_second_night_does_no_work(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    night(mill)
+    before, calls = mill.tables(), mill.segmenter.calls
+    summary, _ = night(mill)
+    assert mill.tables() == before
+    assert mill.segmenter.calls == calls
+    assert summary.ingest.drops == []
+    assert summary.segment.batches == 0
+    assert summary.stats.already_counted
+
+
+def test_the_next_drop_is_all_that_the_next_night_works_on(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    night(mill)
+    write_box_drop(mill.inbox / "tuesday", [[((8, 8, 30, 30), BLUE)]])
+    calls = mill.segmenter.calls
+    summary, _ = night(mill)
+    assert mill.segmenter.calls == calls + 1
+    assert summary.ingest.images == 1
+    assert mill.ask("SELECT count(*) FROM segments") == [(6,)]
+
+
+def test_the_same_content_in_another_drop_is_ingested_once(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    night(mill)
+    write_box_drop(mill.inbox / "tuesday", PICTURES)
+    summary, _ = night(mill)
+    assert [drop.already_ingested for drop in summary.ingest.drops] == [True]
+    assert night(mill)[0].ingest.drops == []
+    assert mill.ask("SELECT count(*) FROM images") == [(3,)]
+
+
+def test_each_annotation_has_a_mask_file_with_its_pixels(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    night(mill)
+    rows = mill.ask("SELECT annotation_id, segmentation_file, area_px FROM annotations")
+    assert len(rows) == 5
+    for annotation_id, key, area_px in rows:
+        assert key.startswith("masks/boxes/")
+        assert key.endswith(f"_{int(annotation_id):012d}.png")
+        assert png_to_mask((mill.root / key).read_bytes()).sum() == area_px
+
+
+def test_a_drop_of_images_alone_is_a_drop(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    (mill.inbox / "monday" / "annotations.json").unlink()
+    summary, _ = night(mill)
+    assert summary.ingest.images == 3
+    assert summary.segment.segments == 5
+    assert summary.ingest.drops[0].quarantined == 0
+
+
+def test_an_image_without_a_segment_is_finished_too(mill):
+    write_box_drop(mill.inbox / "monday", [[], [((4, 4, 10, 8), RED)]])
+    assert night(mill)[0].segment.images == 2
+    assert night(mill)[0].segment.batches == 0
+
+
+def test_a_drop_that_still_grows_is_left_for_the_next_night(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES, done=False)
+    assert night(mill)[0].ingest.drops == []
+    long_ago = time.time() - 120
+    for path in (mill.inbox / "monday").rglob("*.*"):
+        os.utime(path, (long_ago, long_ago))
+    assert night(mill)[0].ingest.images == 3
+
+
+def test_bad_input_is_set_aside_by_name_and_the_rest_goes_on(mill):
+    folder = mill.inbox / "monday"
+    document = write_box_drop(folder, PICTURES)
+    whole = (folder / "images" / "p2.png").read_bytes()
+    (folder / "images" / "p2.png").write_bytes(whole[:-40])
+    (folder / "images" / "extra.jpg").write_bytes(b"")
+    (folder / "images" / "page.png").write_bytes(b"<html>not found</html>")
+    document["annotations"][0]["segmentation"] = [[1, 2, 3, 4, 5, 6, 7]]
+    document["annotations"].append(document["annotations"][1] | {"id": 90, "image_id": 77})
+    document["images"].append({"id": 9, "file_name": "lost.png", "width": 4, "height": 4})
+    write_document(folder, document)
+    summary, _ = night(mill)
+    found = mill.ask("SELECT file, pointer, rule FROM quarantine ORDER BY ALL")
+    assert found == [
+        ("annotations.json", "/annotations/0/segmentation/0", "polygon.odd"),
+        ("annotations.json", "/annotations/2", "annotation.image_quarantined"),
+        ("annotations.json", "/annotations/5/image_id", "annotation.image_unknown"),
+        ("annotations.json", "/images/3", "image.missing"),
+        ("images/extra.jpg", "", "image.empty"),
+        ("images/p2.png", "", "image.truncated"),
+        ("images/page.png", "", "image.format"),
+    ]
+    assert mill.ask("SELECT count(*) FROM images") == [(2,)]
+    assert mill.ask("SELECT count(*) FROM annotations") == [(3,)]
+    assert summary.segment.images == 2
+    with pytest.raises(QuarantineLimitError, match="67%"):
+        summary.ingest.raise_over_limit()
+
+
+def test_an_image_entry_that_contradicts_its_file_takes_its_annotations_along(mill):
+    folder = mill.inbox / "monday"
+    document = write_box_drop(folder, PICTURES)
+    document["images"][1]["width"] = 63
+    write_document(folder, document)
+    night(mill)
+    rules = {rule for (rule,) in mill.ask("SELECT rule FROM quarantine")}
+    assert rules == {"image.size_differs", "annotation.image_quarantined"}
+    assert mill.ask("SELECT file_name FROM images ORDER BY 1") == [
+        ("images/p1.png",),
+        ("images/p3.png",),
+    ]
+
+
+def test_a_broken_document_refuses_the_drop_but_not_the_night(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    bad = mill.inbox / "tuesday"
+    write_box_drop(bad, [[((8, 8, 30, 30), BLUE)]])
+    text = (bad / "annotations.json").read_text()
+    (bad / "annotations.json").write_text(text[: len(text) // 2])
+    summary, _ = night(mill)
+    assert mill.ask("SELECT file, pointer, rule FROM quarantine") == [
+        ("annotations.json", "", "json.truncated")
+    ]
+    assert summary.segment.segments == 5
+    with pytest.raises(QuarantineLimitError, match="tuesday"):
+        summary.ingest.raise_over_limit()
+
+
+def test_a_crash_before_the_unit_is_committed_shows_nothing_and_heals(mill, monkeypatch):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    original = Lake.commit_unit
+
+    def crash(self, *, stage, **row):
+        if stage == "segment":
+            raise KeyboardInterrupt
+        return original(self, stage=stage, **row)
+
+    monkeypatch.setattr(Lake, "commit_unit", crash)
+    with pytest.raises(KeyboardInterrupt):
+        night(mill)
+    assert mill.ask("SELECT count(*) FROM segments") == [(0,)]
+    assert mill.ask("SELECT count(*) FROM stored.segments") != [(0,)]
+    monkeypatch.setattr(Lake, "commit_unit", original)
+    night(mill)
+    assert mill.ask("SELECT count(*), count(DISTINCT segment_id) FROM segments") == [(5, 5)]
+
+
+def test_other_models_segment_the_images_again_and_keep_the_old_segments(mill, tmp_path):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    night(mill)
+    (tmp_path / "better.safetensors").write_bytes(b"better")
+    night(mill, model=f"file:{tmp_path / 'better.safetensors'}")
+    assert mill.ask("SELECT count(*), count(DISTINCT model_id) FROM segments") == [(10, 2)]
+
+
+def test_drops_whose_documents_use_the_same_ids_do_not_share_mask_files(mill):
+    write_box_drop(mill.inbox / "a", PICTURES)
+    write_box_drop(mill.inbox / "b", [[((0, 0, 50, 40), GREEN)]])
+    night(mill)
+    rows = mill.ask("SELECT segmentation_file, area_px FROM annotations")
+    assert len({key for key, _ in rows}) == len(rows) == 6
+    for key, area_px in rows:
+        assert png_to_mask((mill.root / key).read_bytes()).sum() == area_px
+
+
+def test_near_duplicates_land_in_the_same_split(mill):
+    pictures = [[((4, 4, 10, 8), RED), ((30, 20, 12 + n % 2, 10), BLUE)] for n in range(6)]
+    write_box_drop(mill.inbox / "monday", pictures)
+    night(mill)
+    assert len(mill.ask("SELECT DISTINCT split FROM images")) == 1
+
+
+def test_rows_say_who_made_them_and_when(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    summary, _ = night(mill)
+    rows = mill.ask("SELECT DISTINCT model_id, label_set_id, run_id, created_at FROM segments")
+    (first, *_) = rows
+    assert first[0] == summary.segment.model_id
+    assert "namer-" in first[1]
+    assert abs((datetime.now(UTC) - first[3]).total_seconds()) < 60
+    json.dumps(summary.model_dump(mode="json"))

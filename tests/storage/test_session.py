@@ -1,0 +1,234 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from storage.errors import QueryRefusedError, QueryTimeoutError
+from storage.lake import Lake
+from storage.schemas import TABLES, UNIT_TABLES
+from storage.session import connect, read_only_query
+
+Row = Callable[..., dict[str, Any]]
+
+
+def _finish(lake: Lake, unit: str, images: list[str], **values: Any) -> None:
+    settings = {"model_id": "model", "params_id": "params", "label_set_id": "labels"}
+    lake.commit_unit(
+        stage="segment",
+        unit_id=unit,
+        subject="batch",
+        inputs=len(images),
+        outputs=1,
+        image_ids=images,
+        **(settings | values),
+    )
+
+
+def _ids(lake: Lake) -> list[str]:
+    found = read_only_query(lake, "SELECT segment_id FROM segments ORDER BY ALL")
+    return list(found["segment_id"].to_pylist())
+
+
+def test_there_is_one_view_per_table_even_in_an_empty_lake(local_lake: Lake):
+    with connect(local_lake) as session:
+        shown = session.sql("SELECT view_name FROM duckdb_views() WHERE schema_name = 'main'")
+        assert set(TABLES) <= {name for (name,) in shown.fetchall()}
+        for table, schema in TABLES.items():
+            found = session.sql(f"SELECT * FROM {table}").to_arrow_table()
+            assert found.num_rows == 0
+            assert found.cast(schema).schema.equals(schema)
+
+
+@pytest.mark.parametrize("table", sorted(UNIT_TABLES))
+def test_rows_are_seen_when_their_unit_is_finished(
+    local_lake: Lake, segment: Row, image: Row, table: str
+):
+    generic: dict[Any, Any] = {
+        pa.string(): "x",
+        pa.int64(): 1,
+        pa.float64(): 0.5,
+        pa.bool_(): True,
+        pa.timestamp("us", "UTC"): image("a")["ingested_at"],
+    }
+    row = {field.name: generic.get(field.type, []) for field in TABLES[table]} | {"unit_id": "u"}
+    for unit in ("unfinished", "finished"):
+        local_lake.append(table, [row | {"unit_id": unit}], unit)
+    _finish(local_lake, "finished", ["x"])
+    with connect(local_lake) as session:
+        assert session.sql(f"SELECT unit_id FROM {table}").fetchall() == [("finished",)]
+        stored = session.sql(f"SELECT unit_id FROM stored.{table} ORDER BY 1").fetchall()
+        assert stored == [("finished",), ("unfinished",)]
+
+
+def test_an_image_cut_by_two_runs_at_once_shows_the_segments_of_one(lake: Lake, segment: Row):
+    first = [segment(segment_id="a1", image_id="a"), segment(segment_id="b1", image_id="b")]
+    second = [segment(segment_id="b2", image_id="b"), segment(segment_id="c2", image_id="c")]
+    lake.append("segments", first, "unit-2")
+    lake.append("segments", second, "unit-1")
+    _finish(lake, "unit-2", ["a", "b"])
+    assert _ids(lake) == ["a1", "b1"]
+    _finish(lake, "unit-1", ["b", "c"])
+    assert _ids(lake) == ["a1", "b1", "c2"], "what was read before must not change"
+
+
+@pytest.mark.parametrize("setting", ["model_id", "params_id", "label_set_id"])
+def test_an_image_cut_with_other_settings_shows_both(local_lake: Lake, segment: Row, setting: str):
+    other = {setting: "other"}
+    local_lake.append("segments", [segment(segment_id="1")], "unit-1")
+    local_lake.append("segments", [segment(segment_id="2", **other)], "unit-2")
+    _finish(local_lake, "unit-1", ["image-1"])
+    _finish(local_lake, "unit-2", ["image-1"], **other)
+    assert _ids(local_lake) == ["1", "2"]
+
+
+def test_a_session_stays_at_the_versions_it_opened(lake: Lake, segment: Row):
+    lake.append("segments", [segment(segment_id="1")], "unit-1")
+    _finish(lake, "unit-1", ["image-1"])
+    with connect(lake) as session:
+        lake.append("segments", [segment(segment_id="2", image_id="b")], "unit-2")
+        _finish(lake, "unit-2", ["b"])
+        assert session.sql("SELECT count(*) FROM segments").fetchall() == [(1,)]
+    assert _ids(lake) == ["1", "2"]
+
+
+def test_an_older_version_can_be_read(lake: Lake, segment: Row):
+    lake.append("segments", [segment(segment_id="1")], "unit-1")
+    _finish(lake, "unit-1", ["image-1"])
+    version = lake.version("units")
+    assert version is not None
+    lake.append("segments", [segment(segment_id="2", image_id="b")], "unit-2")
+    _finish(lake, "unit-2", ["b"])
+    sql = "SELECT segment_id FROM segments"
+    found = read_only_query(lake, sql, versions={"units": version})
+    assert found["segment_id"].to_pylist() == ["1"]
+
+
+def test_a_unit_that_finishes_while_a_session_opens_is_seen_whole_or_not_at_all(
+    local_lake: Lake, segment: Row, monkeypatch: pytest.MonkeyPatch
+):
+    local_lake.append("segments", [segment(image_id="a")], "unit-1")
+    _finish(local_lake, "unit-1", ["a"])
+    original = Lake.table
+    opened = []
+
+    def commit_after_first(self: Lake, table: str, version: int | None = None) -> Any:
+        stored = original(self, table, version)
+        if not opened:
+            other = Lake(self.root)
+            opened.append(table)
+            other.append("segments", [segment(image_id="b"), segment(image_id="b")], "unit-2")
+            _finish(other, "unit-2", ["b"])
+        opened.append(table)
+        return stored
+
+    monkeypatch.setattr(Lake, "table", commit_after_first)
+    with connect(local_lake) as session:
+        images = session.sql("SELECT unnest(image_ids) FROM units").fetchall()
+        segments = session.sql("SELECT image_id FROM segments").fetchall()
+    assert images == segments == [("a",)]
+
+
+def test_times_are_shown_in_utc(local_lake: Lake, segment: Row, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    local_lake.append("segments", [segment()], "unit")
+    sql = "SELECT created_at::VARCHAR FROM stored.segments"
+    assert read_only_query(local_lake, sql).to_pydict() == {
+        "CAST(created_at AS VARCHAR)": ["2026-05-04 03:02:01.123456+00"]
+    }
+
+
+def test_values_are_bound_and_never_become_sql(local_lake: Lake):
+    evil = "'); DROP VIEW segments; --"
+    assert read_only_query(local_lake, "SELECT ? AS x", [evil])["x"].to_pylist() == [evil]
+    assert read_only_query(local_lake, "SELECT $a AS x", {"a": evil})["x"].to_pylist() == [evil]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 AS x",
+        "FROM range(1)",
+        "WITH a AS (SELECT 1) SELECT * FROM a",
+        "DESCRIBE segments",
+        "SHOW TABLES",
+        "SUMMARIZE segments",
+        "EXPLAIN SELECT * FROM segments",
+        "PIVOT (SELECT 'a' AS k, 1 AS v) ON k IN ('a') USING sum(v)",
+        "SELECT 1; ",
+    ],
+)
+def test_statements_that_read_are_answered(local_lake: Lake, sql: str):
+    assert read_only_query(local_lake, sql).num_rows >= 1
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "",
+        "-- nothing",
+        "SELECT 1; SELECT 2",
+        "CREATE TABLE t (i INT)",
+        "DROP VIEW segments",
+        "SET threads = 1",
+        "PRAGMA database_list",
+        "ATTACH '{folder}/new.db'",
+        "COPY (SELECT 1) TO '{folder}/new.csv'",
+        "EXPORT DATABASE '{folder}/new'",
+        "INSTALL httpfs",
+        "LOAD json",
+        "CALL pragma_version()",
+    ],
+)
+def test_statements_that_do_more_than_read_are_refused(local_lake: Lake, sql: str):
+    with pytest.raises(QueryRefusedError):
+        read_only_query(local_lake, sql.format(folder=local_lake.root))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        # DuckDB calls each of these a statement that reads.
+        "WITH x AS (COPY (SELECT 1) TO '{folder}/new.csv') SELECT 1",
+        "WITH x AS (COPY (SELECT 1) TO '{file}') SELECT 1",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{folder}/new.csv'",
+        "SELECT * FROM read_parquet('{file}')",
+        "SELECT * FROM '{file}'",
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM glob('/*')",
+        "SELECT * FROM read_json('http://127.0.0.1:9/x')",
+        "SELECT * FROM query('WITH x AS (COPY (SELECT 1) TO ''{folder}/new.csv'') SELECT 1')",
+    ],
+)
+def test_no_statement_reaches_a_file_not_even_of_the_lake(local_lake: Lake, segment: Row, sql: str):
+    local_lake.append("segments", [segment()], "unit")
+    (file,) = local_lake.file_uris("segments")
+    before = {p: p.read_bytes() for p in Path(local_lake.root).rglob("*") if p.is_file()}
+    with pytest.raises(duckdb.Error):
+        read_only_query(local_lake, sql.format(folder=local_lake.root, file=file))
+    after = {p: p.read_bytes() for p in Path(local_lake.root).rglob("*") if p.is_file()}
+    assert after == before
+
+
+def test_a_python_variable_is_no_table(local_lake: Lake):
+    secrets = pa.table({"a": [1]})
+    with connect(local_lake) as session, pytest.raises(duckdb.CatalogException):
+        session.sql("SELECT * FROM secrets").fetchall()
+    assert secrets.num_rows == 1
+
+
+def test_a_query_that_takes_too_long_is_stopped(local_lake: Lake):
+    with pytest.raises(QueryTimeoutError, match=r"0\.2 s"):
+        read_only_query(
+            local_lake,
+            "SELECT count(*) FROM range(1000000000) a, range(1000000) b",
+            timeout_seconds=0.2,
+        )
+
+
+def test_wrong_sql_says_what_is_wrong(local_lake: Lake):
+    with pytest.raises(duckdb.BinderException, match="no_such_column"):
+        read_only_query(local_lake, "SELECT no_such_column FROM segments")
