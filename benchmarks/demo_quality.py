@@ -78,7 +78,9 @@ def main() -> None:
         f"over the automatic masks (preset {options.preset}) per object of {MIN_AREA_PX} px or "
         f"more; masks matched at IoU {MATCH_IOU}"
     )
-    write_record("demo_quality", metrics, method, ["torch", "sam2", "open_clip_torch"], options.json)
+    write_record(
+        "demo_quality", metrics, method, ["torch", "sam2", "open_clip_torch"], options.json
+    )
 
 
 if __name__ == "__main__":

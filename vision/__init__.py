@@ -1,0 +1,1 @@
+"""What is computed: masks, models, labels, drawing; no Prefect, no storage."""

@@ -6,6 +6,7 @@ Nothing here decides what a mask is worth; that is measured against the page aft
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ Rng = np.random.Generator
 
 def nearly(mask: Mask, page: Page, rng: Rng) -> Mask:
     """An object's mask with a loose outline, sometimes without what lies on the object."""
-    changed = mask.astype(np.uint8)
+    changed: NDArray[Any] = mask.astype(np.uint8)
     if rng.random() < 0.3:
         for other in page.objects:
             on_top = other.mask & mask
@@ -46,7 +47,7 @@ def flooded(page: Page, rng: Rng) -> Mask:
     tolerance = (float(rng.uniform(2, 30)),) * 3
     flags = 4 | cv2.FLOODFILL_MASK_ONLY | (255 << 8)
     cv2.floodFill(image, filled, seed_xy, 0, tolerance, tolerance, flags)
-    region = filled[1:-1, 1:-1]
+    region: NDArray[Any] = filled[1:-1, 1:-1]
     if rng.random() < 0.7:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(rng.choice([3, 5, 9])),) * 2)
         region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, kernel)
@@ -75,7 +76,8 @@ def patch(page: Page, rng: Rng) -> Mask:
     axes = (max(int(size[0]), 2), max(int(size[1]), 2))
     center = (int(columns[at]), int(rows[at]))
     cv2.ellipse(ellipse, center, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
-    return mask & ellipse.astype(bool)
+    inside: Mask = mask & ellipse.astype(bool)
+    return inside
 
 
 def shifted(page: Page, rng: Rng) -> Mask:

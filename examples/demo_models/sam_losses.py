@@ -2,9 +2,10 @@
 
 Weights and forms follow sam2's `training/loss_fns.py` (focal 20, dice 1, IoU 1, object score 1).
 Two things differ. The IoU error is squared: most of a click's three masks have no object, and an
-absolute error is then least at 0 for all that is not certain. And a click names an object at each level that contains it (text line, bubble or
-character, panel), so each of the three masks has its own target and none has to be guessed as the
-best of three. A level without an object at the click trains the IoU head towards 0 only.
+absolute error is then least at 0 for all that is not certain. And a click names an object at each
+level that contains it (text line, bubble or character, panel), so each of the three masks has its
+own target and none has to be guessed as the best of three. A level without an object at the click
+trains the IoU head towards 0 only.
 """
 
 from __future__ import annotations

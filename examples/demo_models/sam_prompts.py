@@ -122,9 +122,7 @@ def _random_object(ids: torch.Tensor, generator: torch.Generator) -> tuple[int, 
     return 0, 0
 
 
-def _pixels_of_random_object(
-    ids: torch.Tensor, generator: torch.Generator
-) -> torch.Tensor | None:
+def _pixels_of_random_object(ids: torch.Tensor, generator: torch.Generator) -> torch.Tensor | None:
     level, object_id = _random_object(ids, generator)
     if object_id == 0:
         return None

@@ -124,8 +124,14 @@ class Decoder:
 
 
 def batch_loss(
-    model: Any, head: DenseHead, images: torch.Tensor, ids: torch.Tensor, recipe: Recipe,
-    step: int, generator: torch.Generator, weights: PixelWeights,
+    model: Any,
+    head: DenseHead,
+    images: torch.Tensor,
+    ids: torch.Tensor,
+    recipe: Recipe,
+    step: int,
+    generator: torch.Generator,
+    weights: PixelWeights,
 ) -> tuple[torch.Tensor, float]:
     """Loss of one step and the mean IoU of its clicks."""
     decode = Decoder(model, images)
@@ -203,7 +209,7 @@ def train(recipe: Recipe, output: Path, device: str, resume: bool) -> None:
                 models[size], head, images, ids, recipe, step, generator, stage.weights
             )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
         if torch.isfinite(norm):
             optimizer.step()
@@ -223,7 +229,9 @@ def train(recipe: Recipe, output: Path, device: str, resume: bool) -> None:
             last_saved = time.monotonic()
             elapsed = spent_s + last_saved - started
             _save(output, model, head, average, optimizer, step, elapsed, recipe)
-    _save(output, model, head, average, optimizer, step, spent_s + time.monotonic() - started, recipe)
+    _save(
+        output, model, head, average, optimizer, step, spent_s + time.monotonic() - started, recipe
+    )
 
 
 def _share_weights(other: Any, model: Any) -> None:
@@ -233,7 +241,7 @@ def _share_weights(other: Any, model: Any) -> None:
         for key in list(module._parameters):
             module._parameters[key] = own[name]._parameters[key]
         for key, buffer in module._buffers.items():
-            # The prompt encoder's random Fourier frequencies are a buffer; sizes' own are not shared.
+            # The prompt encoder's random Fourier frequencies are a buffer too.
             twin = own[name]._buffers[key]
             if buffer is not None and twin is not None and buffer.shape == twin.shape:
                 module._buffers[key] = twin
@@ -269,8 +277,14 @@ def _stream(stage: Stage, recipe: Recipe, step: int) -> Iterator[list[torch.Tens
 
 
 def _save(
-    output: Path, model: Any, head: DenseHead, average: Any, optimizer: torch.optim.Optimizer, step: int,
-    spent_s: float, recipe: Recipe,
+    output: Path,
+    model: Any,
+    head: DenseHead,
+    average: Any,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    spent_s: float,
+    recipe: Recipe,
 ) -> None:
     output.mkdir(parents=True, exist_ok=True)
     state = {
@@ -302,7 +316,9 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     options = parser.parse_args()
     recipe = Recipe(
-        minutes=options.minutes, seed=options.seed, first_seed=options.first_seed,
+        minutes=options.minutes,
+        seed=options.seed,
+        first_seed=options.first_seed,
         workers=options.workers,
     )
     train(recipe, options.output, options.device, options.resume)

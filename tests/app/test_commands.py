@@ -1,0 +1,249 @@
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from app import cli
+from tasks.models import LoadedModels
+from tests.drops import BLUE, GRAY, RED, write_box_drop
+from tests.fakes import ColorLabeller, ComponentSegmenter
+
+ROOT = Path(__file__).parents[2]
+PICTURES = [[((4, 4, 10, 8), RED), ((30, 20, 12, 10), BLUE)], [((2, 30, 20, 10), GRAY)]]
+
+
+class Answer:
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def segmill(tmp_path, monkeypatch, capsysbinary):
+    """Run the command in an empty folder, with stand-ins for the models."""
+    monkeypatch.setattr(
+        "tasks.segment_batch.load_models",
+        lambda choice, device: LoadedModels(ComponentSegmenter(), ColorLabeller()),
+    )
+    monkeypatch.setattr(
+        "tasks.models.load_models",
+        lambda choice, device: LoadedModels(ComponentSegmenter(), ColorLabeller()),
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in ("cutter", "namer"):
+        (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
+    monkeypatch.setenv("SEGMILL_MODEL", "file:cutter.safetensors")
+    monkeypatch.setenv("SEGMILL_CLIP_MODEL", "file:namer.safetensors")
+    monkeypatch.setenv("SEGMILL_ROOT", str(tmp_path / "root"))
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["segmill", *map(str, arguments)])
+        capsysbinary.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capsysbinary.readouterr()
+        return Answer(code, out, err.decode())
+
+    return run
+
+
+@pytest.fixture
+def drop(tmp_path):
+    write_box_drop(tmp_path / "drop", PICTURES)
+    return tmp_path / "drop"
+
+
+def test_help_needs_neither_torch_nor_prefect():
+    code = (
+        "import sys; sys.argv = ['segmill', '--help']\n"
+        "from app.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'prefect', 'duckdb', 'pyarrow', 'cv2'} & set(sys.modules)\n"
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "nightly" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "verb", ["demo", "ingest", "check", "segment", "stats", "nightly", "sql", "predict"]
+)
+def test_the_help_of_each_verb_shows_an_example(segmill, verb):
+    answer = segmill(verb, "--help")
+    assert answer.code == 0
+    assert f"segmill {verb}" in answer.out.decode()
+
+
+def test_ingest_segment_and_stats_work_one_after_the_other(segmill, drop):
+    ingested = segmill("ingest", drop, "--dataset", "boxes", "--json").json()
+    assert ingested["drops"][0]["annotations"] == 3
+    segmented = segmill("segment", "--dataset", "boxes", "--json").json()
+    assert (segmented["images"], segmented["segments"]) == (2, 3)
+    counted = segmill("stats", "--dataset", "boxes", "--json").json()
+    assert {row["label"]: row["count"] for row in counted["labels"]} == {
+        "blue": 1,
+        "red": 1,
+        "unknown": 1,
+    }
+    assert segmill("segment", "--dataset", "boxes", "--json").json()["batches"] == 0
+
+
+def test_nightly_shows_what_it_did_and_where_the_page_is(segmill, drop):
+    answer = segmill("nightly", drop)
+    assert answer.code == 0
+    assert "segments" in answer.out.decode()
+    assert "reports/default-" in answer.out.decode().replace("\n", "")
+    assert "segment: 2 done" in answer.err
+
+
+def test_json_is_all_there_is_on_stdout_and_nothing_else_is_said(segmill, drop):
+    answer = segmill("nightly", drop, "--json")
+    assert answer.json()["segment"]["segments"] == 3
+    assert answer.err == ""
+
+
+def test_quiet_says_nothing(segmill, drop):
+    answer = segmill("nightly", drop, "--quiet")
+    assert (answer.code, answer.out, answer.err) == (0, b"", "")
+
+
+def test_a_dry_run_names_the_work_and_writes_nothing(segmill, drop, tmp_path):
+    write_box_drop(tmp_path / "root" / "inbox" / "monday", PICTURES)
+    before = sorted(tmp_path.rglob("*"))
+    assert segmill("ingest", "--dry-run", "--json").json()["drops"] == [
+        f"{tmp_path}/root/inbox/monday/"
+    ]
+    assert "3 files" in segmill("ingest", drop, "--dry-run").out.decode()
+    assert segmill("nightly", "--dry-run").code == 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_check_accepts_a_good_drop_and_points_at_what_is_wrong(segmill, drop, tmp_path):
+    assert segmill("check", drop).code == 0
+    path = drop / "annotations.json"
+    path.write_text(path.read_text().replace("[[4, 4,", "[[4,", 1))
+    answer = segmill("check", drop, "--json")
+    assert answer.code == 1
+    (finding,) = answer.json()["findings"]
+    assert finding["pointer"] == "/annotations/0/segmentation/0"
+    assert finding["rule"] == "polygon.odd"
+    assert not (tmp_path / "root").exists()
+
+
+def test_too_much_bad_input_fails_and_keeps_what_is_good(segmill, drop):
+    (drop / "images" / "p2.png").write_bytes(b"")
+    answer = segmill("ingest", drop)
+    assert answer.code == 1
+    assert "50%" in answer.err
+    assert segmill("sql", "SELECT count(*) AS n FROM images", "--format", "json").json() == [
+        {"n": 1}
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ingest", "missing-folder"],
+        ["ingest", "--dataset", "../up"],
+        ["ingest", "--root", "gs://bucket"],
+        ["segment", "--model", "file:missing.safetensors"],
+        ["segment", "--labels", "missing"],
+        ["segment", "--preset", "missing"],
+        ["sql", "SELECT nonsense"],
+        ["sql", "DROP VIEW images"],
+        ["sql", "SELECT 1", "--as-of", "segments"],
+        ["predict", "--output-dir", "out"],
+        ["no-such-verb"],
+    ],
+)
+def test_wrong_use_is_told_in_a_sentence_with_exit_code_2(segmill, arguments):
+    answer = segmill(*arguments)
+    assert answer.code == 2
+    assert answer.out == b""
+    assert "Traceback" not in answer.err
+
+
+def test_sql_answers_in_every_format(segmill, drop, tmp_path):
+    segmill("nightly", drop, "--quiet")
+    query = "SELECT label, count(*) AS n FROM segments GROUP BY label ORDER BY label"
+    expected = [("blue", 1), ("red", 1), ("unknown", 1)]
+    assert [tuple(row.values()) for row in segmill("sql", query, "--format", "json").json()] == (
+        expected
+    )
+    lines = csv.reader(io.StringIO(segmill("sql", query, "--format", "csv").out.decode()))
+    assert [(label, int(n)) for label, n in list(lines)[1:]] == expected
+    table = pq.read_table(pa.BufferReader(segmill("sql", query, "--format", "parquet").out))
+    assert [tuple(row.values()) for row in table.to_pylist()] == expected
+    assert "unknown" in segmill("sql", query).out.decode()
+    assert segmill("sql", query, "--format", "csv", "-o", tmp_path / "a.csv").out == b""
+    assert (tmp_path / "a.csv").read_text().startswith("label,n\n")
+
+
+def test_csv_disarms_cells_that_a_spreadsheet_would_run(segmill):
+    answer = segmill("sql", "SELECT '=cmd()' AS a, -1 AS b", "--format", "csv")
+    assert answer.out.decode() == "a,b\n'=cmd(),-1\n"
+
+
+def test_sql_can_look_back(segmill, drop):
+    segmill("nightly", drop, "--quiet")
+    query = "SELECT count(*) AS n FROM segments"
+    answer = segmill("sql", query, "--as-of", "segments=0", "--format", "json")
+    assert answer.json() == [{"n": 0}]
+
+
+def test_crops_are_exported_by_label(segmill, drop, tmp_path):
+    segmill("nightly", drop, "--quiet")
+    answer = segmill("export", "crops", "--output", "crops", "--label", "red", "--json")
+    assert answer.json()["written"] == 1
+    (crop,) = (tmp_path / "crops").rglob("*.png")
+    assert crop.parts[-3] == "red"
+    assert crop.name.startswith("red_")
+
+
+def test_stats_writes_a_page(segmill, drop, tmp_path):
+    segmill("nightly", drop, "--quiet")
+    assert "union_area_px" in segmill("stats", "--html", "page.html").out.decode()
+    assert "red" in (tmp_path / "page.html").read_text()
+
+
+def test_predict_writes_an_overlay_and_a_coco_document(segmill, drop, tmp_path):
+    (drop / "images" / "bad.png").write_bytes(b"no image")
+    answer = segmill("predict", "--dir", drop / "images", "--output-dir", "out", "--json")
+    assert answer.code == 1
+    assert [image["segments"] for image in answer.json()["images"]] == [2, 1]
+    document = json.loads((tmp_path / "out" / "p1.png.json").read_text())
+    assert sorted(category["name"] for category in document["categories"]) == ["blue", "red"]
+    assert (tmp_path / "out" / "p1.png.overlay.png").stat().st_size > 100
+    assert "bad.png" in answer.err
+
+
+def test_models_list_names_the_models_that_ship(segmill):
+    rows = segmill("models", "list", "--json").json()["models"]
+    assert {row["kind"] for row in rows if row["reference"] == "demo"} == {"segmenter", "labeller"}
+
+
+def test_the_demo_shows_a_night_and_the_second_one_finds_no_work(segmill, tmp_path):
+    first = segmill("demo", "--root", "demo", "--pages", "2", "--json").json()
+    (drop,) = first["ingest"]["drops"]
+    assert (drop["images"], drop["quarantined"]) == (2, 2)
+    assert first["segment"]["images"] == 2
+    count = "SELECT (SELECT count(*) FROM units) AS u, (SELECT count(*) FROM segments) AS s"
+    before = segmill("sql", count, "--root", "demo", "--format", "json").json()
+    second = segmill("demo", "--root", "demo", "--pages", "2")
+    assert second.code == 0
+    for word in ("segmill sql", "webbrowser", "prefect deployment run", "polygon.odd"):
+        assert word in second.out.decode()
+    assert segmill("sql", count, "--root", "demo", "--format", "json").json() == before

@@ -1,0 +1,82 @@
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from prefect import task
+
+from flows.nightly import run_nightly
+from flows.running import InProcess
+from tasks.drops import EmptyDropError, place_of, read_drop
+from tests.drops import BLUE, GREEN, RED, write_box_drop
+
+
+@task
+def double(number: int, *, plus: int = 0) -> int:
+    return 2 * number + plus
+
+
+def test_steps_run_without_a_server():
+    run = InProcess()
+    assert run.call(double, 4) == 8
+    assert run.each(double, [1, 2, 3], plus=1) == [3, 5, 7]
+
+
+def test_stages_are_timed_in_order():
+    run = InProcess()
+    for name in ("first", "second"):
+        with run.stage(name):
+            pass
+    assert [stage.stage for stage in run.stages] == ["first", "second"]
+
+
+def test_a_counter_tells_how_far_the_stage_is():
+    told = []
+    run = InProcess(lambda *report: told.append(report))
+    with run.stage("segment"):
+        on_image = run.counter(2)
+        on_image("a.png")
+        on_image("b.png")
+    assert told == [("segment", 1, 2, "a.png"), ("segment", 2, 2, "b.png")]
+    assert InProcess().counter(2) is None
+
+
+def test_the_id_of_a_drop_is_its_content_wherever_it_lies(tmp_path):
+    for name in ("a", "b"):
+        write_box_drop(tmp_path / name, [[((4, 4, 10, 8), RED)]], done=name == "a")
+    first, second = (read_drop(place_of(str(tmp_path / name), "d")) for name in ("a", "b"))
+    assert first.drop_id == second.drop_id
+    (tmp_path / "b" / "more.png").write_bytes(b"x")
+    assert read_drop(place_of(str(tmp_path / "b"), "d")).drop_id != first.drop_id
+
+
+def test_one_image_is_a_drop(tmp_path):
+    write_box_drop(tmp_path, [[((4, 4, 10, 8), RED)], []])
+    drop = read_drop(place_of(str(tmp_path / "images" / "p1.png"), "d"))
+    assert [Path(file.key).name for file in drop.files] == ["p1.png"]
+
+
+def test_a_drop_without_files_is_refused(tmp_path):
+    with pytest.raises(EmptyDropError):
+        read_drop(place_of(str(tmp_path), "d"))
+
+
+def night_in_a_process(mill):
+    run_nightly(mill.request, mill.settings, InProcess())
+
+
+def test_two_nights_at_once_leave_each_row_once(mill):
+    for name, color in (("monday", BLUE), ("tuesday", GREEN), ("wednesday", RED)):
+        boxes = [[((4 + n, 4, 10, 8), color), ((30, 20 + n, 12, 10), RED)] for n in range(3)]
+        write_box_drop(mill.inbox / name, boxes)
+    # Forked, so that the stand-ins for the models come along.
+    context = multiprocessing.get_context("fork")
+    nights = [context.Process(target=night_in_a_process, args=(mill,)) for _ in range(2)]
+    for process in nights:
+        process.start()
+    for process in nights:
+        process.join(120)
+    assert [process.exitcode for process in nights] == [0, 0]
+    assert mill.ask("SELECT count(*), count(DISTINCT image_id) FROM images") == [(9, 9)]
+    assert mill.ask("SELECT count(*), count(DISTINCT segment_id) FROM segments") == [(18, 18)]
+    assert mill.ask("SELECT count(*) FROM annotations") == [(18,)]
+    assert mill.ask("SELECT sum(count)::BIGINT FROM label_stats") == [(18,)]
