@@ -4,9 +4,9 @@ from prefect import flow
 
 from flows.events import IMAGES_INGESTED, emit
 from flows.requests import IngestRequest
-from flows.running import OnPrefect, Runner
+from flows.running import OnPrefect, Runner, worker_settings
 from flows.summaries import IngestSummary
-from storage.settings import Settings, get_settings
+from storage.settings import Settings
 from tasks.drops import DropPlace, find_drops, place_of, seal_drop
 from tasks.ingest_drop import ingest_drop
 
@@ -43,7 +43,7 @@ def run_ingest(request: IngestRequest, settings: Settings, run: Runner) -> Inges
 @flow(name="ingest", flow_run_name="ingest-{request.dataset}")
 def ingest(request: IngestRequest) -> IngestSummary:
     """Take in a drop, or all complete drops of the inbox."""
-    summary = run_ingest(request, get_settings(), OnPrefect())
+    summary = run_ingest(request, worker_settings(), OnPrefect())
     if summary.images:
         emit(IMAGES_INGESTED, request.dataset, count=summary.images)
     summary.raise_over_limit()

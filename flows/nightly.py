@@ -7,11 +7,11 @@ from prefect import flow
 
 from flows.ingest import run_ingest
 from flows.requests import IngestRequest, NightlyRequest
-from flows.running import OnPrefect, Runner
+from flows.running import OnPrefect, Runner, worker_settings
 from flows.segment import run_segment
 from flows.stats import run_stats
 from flows.summaries import NightlySummary
-from storage.settings import Settings, get_settings
+from storage.settings import Settings
 from tasks.curation import count_curated
 from tasks.models import choose_models
 from tasks.report.data import ReportData
@@ -62,6 +62,6 @@ def report_name(dataset: str) -> str:
 @flow(name="nightly", flow_run_name="nightly-{request.dataset}")
 def nightly(request: NightlyRequest) -> NightlySummary:
     """Everything a night does, from the inbox to the report."""
-    summary, _ = run_nightly(request, get_settings(), OnPrefect())
+    summary, _ = run_nightly(request, worker_settings(), OnPrefect())
     summary.ingest.raise_over_limit()
     return summary

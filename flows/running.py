@@ -10,16 +10,44 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task
 from prefect.futures import wait
 from prefect.runtime import flow_run
 
+from storage.settings import Settings, get_settings
 from tasks.report.data import Progress, StageTime
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class RelativeRootError(ValueError):
+    """A worker's data root is a relative path, and workers run in temporary folders.
+
+    Attributes:
+        root: The path.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        super().__init__(
+            f"SEGMILL_ROOT of a worker must be an absolute path or s3://bucket/prefix, not {root!r}"
+        )
+
+
+def worker_settings() -> Settings:
+    """The settings of the machine that runs a deployment.
+
+    Raises:
+        RelativeRootError: If what is written there would be lost with the run's folder.
+    """
+    settings = get_settings()
+    if "://" not in settings.root and not Path(settings.root).is_absolute():
+        raise RelativeRootError(settings.root)
+    return settings
 
 
 class Runner(ABC):
@@ -56,8 +84,9 @@ class Runner(ABC):
     def counter(self, total: int) -> Callable[[str], None] | None:
         """What a step may call after each of `total` things, naming it; None if nobody looks."""
         progress, stage, done = self.progress, self._stage, count(1)
-        if progress is None:
+        if progress is None or total == 0:
             return None
+        progress(stage, 0, total)
         return lambda detail: progress(stage, next(done), total, detail)
 
 

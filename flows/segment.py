@@ -4,9 +4,9 @@ from prefect import flow
 
 from flows.events import SEGMENTS_STORED, emit
 from flows.requests import SegmentRequest
-from flows.running import OnPrefect, Runner
+from flows.running import OnPrefect, Runner, worker_settings
 from flows.summaries import SegmentSummary, add_batches
-from storage.settings import Settings, get_settings
+from storage.settings import Settings
 from tasks.models import ModelChoice, choose_models
 from tasks.segment_batch import list_pending_images, segment_batch
 
@@ -51,7 +51,7 @@ def run_segment(
 @flow(name="segment", flow_run_name="segment-{request.dataset}")
 def segment(request: SegmentRequest) -> SegmentSummary:
     """Cut and name what is on all pending images of a dataset."""
-    settings, run = get_settings(), OnPrefect()
+    settings, run = worker_settings(), OnPrefect()
     choice = run.call(choose_models, **request.models(settings))
     summary = run_segment(request.dataset, choice, settings, run, request.max_batches)
     if summary.segments:

@@ -3,8 +3,8 @@
 from prefect import flow
 
 from flows.requests import StatsRequest
-from flows.running import OnPrefect, Runner
-from storage.settings import Settings, get_settings
+from flows.running import OnPrefect, Runner, worker_settings
+from storage.settings import Settings
 from tasks.label_stats import StatsSummary, count_labels
 from tasks.models import ModelChoice, choose_models
 
@@ -18,6 +18,6 @@ def run_stats(dataset: str, choice: ModelChoice, settings: Settings, run: Runner
 @flow(name="stats", flow_run_name="stats-{request.dataset}")
 def stats(request: StatsRequest) -> StatsSummary:
     """Compute the label statistics of a dataset, if there is anything new to count."""
-    settings, run = get_settings(), OnPrefect()
+    settings, run = worker_settings(), OnPrefect()
     choice = run.call(choose_models, **request.models(settings))
     return run_stats(request.dataset, choice, settings, run)

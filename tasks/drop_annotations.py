@@ -70,7 +70,7 @@ def match_documents(
         images: Its images, decoded.
         max_bytes: Largest size of a document.
     """
-    names = FileNames((f.key for f in drop.files if is_image(f.key)), drop.place.prefix)
+    names = FileNames((f.key for f in drop.files if is_image(f.key)), drop.place.folder)
     sizes = {
         name: (images.stored[key].width_px, images.stored[key].height_px)
         for name, key in names.names().items()

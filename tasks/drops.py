@@ -49,6 +49,11 @@ class DropPlace:
         """The place as one readable address."""
         return f"{self.root.rstrip('/')}/{self.prefix}" if self.prefix else self.root
 
+    @property
+    def folder(self) -> str:
+        """The part of the prefix that file names in the drop leave out."""
+        return self.prefix[: self.prefix.rfind("/") + 1]
+
 
 @dataclass(frozen=True)
 class DropFile:
@@ -70,14 +75,14 @@ class SealedDrop:
 
     def relative(self, key: str) -> str:
         """A file's path inside the drop."""
-        return key[len(self.place.prefix) :] or key
+        return key[len(self.place.folder) :]
 
 
 def list_drop(place: DropPlace) -> list[ObjectInfo]:
     """The drop's files by key; markers, hidden files and folder placeholders are none."""
     found = []
     for info in open_store(place.root).list(place.prefix):
-        parts = info.key[len(place.prefix) :].split("/")
+        parts = info.key[len(place.folder) :].split("/")
         hidden = any(part.startswith(".") for part in parts)
         if not hidden and parts[-1] not in ("", DONE_MARKER):
             found.append(info)
@@ -144,7 +149,7 @@ def read_drop(place: DropPlace, progress: Progress | None = None) -> SealedDrop:
         files.append(DropFile(info.key, info.size_bytes, info.version, sha256))
         if progress:
             progress("seal", done, len(infos))
-    names = sorted((file.key[len(place.prefix) :], file.sha256) for file in files)
+    names = sorted((file.key[len(place.folder) :], file.sha256) for file in files)
     content = "".join(f"{name}\0{sha256}\n" for name, sha256 in names)
     return SealedDrop(hashlib.sha256(content.encode()).hexdigest(), place, tuple(files))
 

@@ -41,7 +41,7 @@ def flooded(page: Page, rng: Rng) -> Mask:
     height, width = page.image.shape[:2]
     image = page.image.copy()
     if rng.random() < 0.7:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.7, 3)))
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.7, 3))), np.uint8)
     filled = np.zeros((height + 2, width + 2), np.uint8)
     seed_xy = (int(rng.integers(width)), int(rng.integers(height)))
     tolerance = (float(rng.uniform(2, 30)),) * 3

@@ -1,13 +1,16 @@
 import multiprocessing
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from prefect import task
 
 from flows.nightly import run_nightly
-from flows.running import InProcess
+from flows.running import InProcess, RelativeRootError, worker_settings
 from tasks.drops import EmptyDropError, place_of, read_drop
+from tasks.models import LoadedModels
 from tests.drops import BLUE, GREEN, RED, write_box_drop
+from tests.fakes import ColorLabeller, ComponentSegmenter
 
 
 @task
@@ -36,8 +39,17 @@ def test_a_counter_tells_how_far_the_stage_is():
         on_image = run.counter(2)
         on_image("a.png")
         on_image("b.png")
-    assert told == [("segment", 1, 2, "a.png"), ("segment", 2, 2, "b.png")]
+    assert told == [("segment", 0, 2), ("segment", 1, 2, "a.png"), ("segment", 2, 2, "b.png")]
     assert InProcess().counter(2) is None
+
+
+def test_a_worker_refuses_a_root_that_would_vanish_with_its_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("SEGMILL_ROOT", "segmill-root")
+    with pytest.raises(RelativeRootError, match="segmill-root"):
+        worker_settings()
+    for root in (str(tmp_path), "s3://bucket/data"):
+        monkeypatch.setenv("SEGMILL_ROOT", root)
+        assert worker_settings().root == root
 
 
 def test_the_id_of_a_drop_is_its_content_wherever_it_lies(tmp_path):
@@ -60,17 +72,21 @@ def test_a_drop_without_files_is_refused(tmp_path):
         read_drop(place_of(str(tmp_path), "d"))
 
 
-def night_in_a_process(mill):
-    run_nightly(mill.request, mill.settings, InProcess())
+def night_in_a_process(request, settings):
+    """Run a night in a fresh process, which needs stand-ins of its own."""
+    with patch("tasks.segment_batch.load_models") as load:
+        load.return_value = LoadedModels(ComponentSegmenter(), ColorLabeller())
+        run_nightly(request, settings, InProcess())
 
 
 def test_two_nights_at_once_leave_each_row_once(mill):
     for name, color in (("monday", BLUE), ("tuesday", GREEN), ("wednesday", RED)):
         boxes = [[((4 + n, 4, 10, 8), color), ((30, 20 + n, 12, 10), RED)] for n in range(3)]
         write_box_drop(mill.inbox / name, boxes)
-    # Forked, so that the stand-ins for the models come along.
-    context = multiprocessing.get_context("fork")
-    nights = [context.Process(target=night_in_a_process, args=(mill,)) for _ in range(2)]
+    # The table format's writer does not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    arguments = (mill.request, mill.settings)
+    nights = [context.Process(target=night_in_a_process, args=arguments) for _ in range(2)]
     for process in nights:
         process.start()
     for process in nights:
@@ -79,4 +95,9 @@ def test_two_nights_at_once_leave_each_row_once(mill):
     assert mill.ask("SELECT count(*), count(DISTINCT image_id) FROM images") == [(9, 9)]
     assert mill.ask("SELECT count(*), count(DISTINCT segment_id) FROM segments") == [(18, 18)]
     assert mill.ask("SELECT count(*) FROM annotations") == [(18,)]
-    assert mill.ask("SELECT sum(count)::BIGINT FROM label_stats") == [(18,)]
+    run_nightly(mill.request, mill.settings, InProcess())
+    assert mill.ask("SELECT label, count FROM label_stats ORDER BY ALL") == [
+        ("blue", 3),
+        ("green", 3),
+        ("red", 12),
+    ]

@@ -97,9 +97,11 @@ PRESETS: dict[str, GeneratorParams] = {
         dedup_mask_iou=0.9,
     ),
     "demo": GeneratorParams(
-        points_per_side=16,
-        pred_iou_thresh=0.75,
-        stability_score_thresh=0.85,
+        points_per_side=20,
+        pred_iou_thresh=0.35,
+        # A small model's logits are small too: the default offset of 1 would refuse all it finds.
+        stability_score_thresh=0.6,
+        stability_score_offset=0.3,
         box_nms_thresh=0.8,
         min_mask_region_area=40,
         min_area_px=60,
