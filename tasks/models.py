@@ -1,5 +1,6 @@
 """Resolve model references once a run, and load the models once a process."""
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -93,6 +94,9 @@ def labeller_id(reference: str) -> str:
 @lru_cache(maxsize=1)
 def load_models(choice: ModelChoice, device: str) -> LoadedModels:
     """Load the models of a run; a process keeps the last ones it used."""
+    # Read when torch is loaded. Threads that spin while they wait for each other made one image
+    # take 12 times as long on two cores that had other work too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return LoadedModels(
         segmenter=load_segmenter(choice.segmenter, choice.preset, device),
         labeller=load_labeller(choice.labeller, choice.labels, device),

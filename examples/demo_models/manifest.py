@@ -36,7 +36,7 @@ def write_manifest(folder: Path, metrics: Path) -> None:
         "files": files,
         "data": f"pages of examples/comics with seeds below {FIRST_HELD_OUT_SEED}",
         "held_out": {"method": measured["method"], "metrics": measured["metrics"]},
-        "limits": "The memory modules of SAM 2 are untrained: no video tracking with these weights.",
+        "limits": "SAM 2's memory modules are untrained: these weights track nothing in videos.",
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
