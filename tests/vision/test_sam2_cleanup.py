@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sam2.utils import amg
@@ -13,7 +13,11 @@ speckled = st.builds(
 )
 
 
+TWO_EQUAL_ISLANDS = np.array([[0, 0, 0, 0, 0], [0, 0, 1, 0, 0], [1, 0, 0, 0, 0]], bool)
+
+
 @given(mask=speckled, min_area_px=st.integers(0, 60), padding=st.integers(0, 12))
+@example(mask=TWO_EQUAL_ISLANDS, min_area_px=2, padding=1)
 def test_small_regions_go_exactly_as_in_sam1(mask, min_area_px, padding):
     mask = np.pad(mask, padding)
     before = mask.copy()

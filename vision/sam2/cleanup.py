@@ -29,12 +29,19 @@ def remove_small_regions(mask: npt.NDArray[np.bool_], min_area_px: int) -> npt.N
     columns = slice(max(x - beside, 0), x + width + beside)
     part = mask[rows, columns]
     filled = _fill_holes(part, min_area_px)
-    cleaned = _drop_islands(filled, min_area_px)
-    if cleaned is part:
+    regions, areas = _regions(filled)
+    keep = areas >= min_area_px
+    keep[0] = False
+    if filled is part and keep[1:].all():
         return mask
     whole = mask.copy()
-    whole[rows, columns] = cleaned
-    return whole
+    whole[rows, columns] = filled
+    if keep.any():
+        whole[rows, columns] = keep[regions]
+        return whole
+    # Of equally large islands the first one stays, and OpenCV numbers them otherwise in a part.
+    regions, areas = _regions(whole)
+    return np.asarray(regions == int(np.argmax(areas[1:])) + 1)
 
 
 def _fill_holes(part: npt.NDArray[np.bool_], min_area_px: int) -> npt.NDArray[np.bool_]:
@@ -42,15 +49,6 @@ def _fill_holes(part: npt.NDArray[np.bool_], min_area_px: int) -> npt.NDArray[np
     small = areas < min_area_px
     small[0] = False
     return part | small[regions] if small.any() else part
-
-
-def _drop_islands(part: npt.NDArray[np.bool_], min_area_px: int) -> npt.NDArray[np.bool_]:
-    regions, areas = _regions(part)
-    keep = areas >= min_area_px
-    keep[0] = False
-    if not keep.any():
-        keep[int(np.argmax(areas[1:])) + 1] = True
-    return part if keep[1:].all() else keep[regions]
 
 
 def _regions(
