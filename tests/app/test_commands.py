@@ -121,11 +121,10 @@ def test_quiet_says_nothing(segmill, drop):
 
 
 def test_a_dry_run_names_the_work_and_writes_nothing(segmill, drop, tmp_path):
-    write_box_drop(tmp_path / "root" / "inbox" / "monday", PICTURES)
+    monday = tmp_path / "root" / "inbox" / "monday"
+    write_box_drop(monday, PICTURES)
     before = sorted(tmp_path.rglob("*"))
-    assert segmill("ingest", "--dry-run", "--json").json()["drops"] == [
-        f"{tmp_path}/root/inbox/monday/"
-    ]
+    assert segmill("ingest", "--dry-run", "--json").json()["drops"] == [f"{monday}/"]
     assert "3 files" in segmill("ingest", drop, "--dry-run").out.decode()
     assert segmill("nightly", "--dry-run").code == 0
     assert sorted(tmp_path.rglob("*")) == before
