@@ -1,7 +1,10 @@
 -- The newest stored statistics of every dataset, model, parameters and label set.
-SELECT *
+SELECT label_stats.*
 FROM label_stats
-QUALIFY computed_from = max(computed_from) OVER (
-    PARTITION BY dataset, model_id, params_id, label_set_id
+JOIN units USING (unit_id)
+-- Two counts of one version differ when images joined in between: the later unit knows more.
+QUALIFY 1 = rank() OVER (
+    PARTITION BY dataset, label_stats.model_id, label_stats.params_id, label_stats.label_set_id
+    ORDER BY computed_from DESC, committed_at DESC, unit_id
 )
 ORDER BY dataset, model_id, params_id, label_set_id, count DESC, label

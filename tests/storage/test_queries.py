@@ -145,6 +145,20 @@ def test_only_the_newest_statistics_of_each_model_are_the_latest(
     assert [(row["model_id"], row["computed_from"]) for row in found] == [("model", 1), ("new", 2)]
 
 
+def test_of_two_statistics_of_one_version_the_later_unit_counts(
+    local_lake: Lake, segment: Row, image: Row
+):
+    _ingest(local_lake, "drop", [image("a"), image("b")])
+    _segment(local_lake, "batch", ["a", "b"], [segment(image_id="a"), segment(image_id="b")])
+    (row,) = _stats(local_lake)
+    for unit, count in (("a-later-name", 1), ("a-first-name", 2)):
+        values = row | {"computed_from": 1, "count": count}
+        local_lake.append("label_stats", [values, values | {"label": "text"}], unit)
+        local_lake.commit_unit(stage="stats", unit_id=unit, subject="all", inputs=1, outputs=1)
+    found = read_only_query(local_lake, named_query("latest_label_stats")).to_pylist()
+    assert [(row["label"], row["count"]) for row in found] == [("panel", 2), ("text", 2)]
+
+
 def test_counts_tell_the_rows_of_finished_units(local_lake: Lake, segment: Row, image: Row):
     _ingest(local_lake, "drop", [image("a"), image("b")])
     local_lake.append("segments", [segment(image_id="a")], "unfinished")

@@ -11,13 +11,13 @@ from pycocotools import mask as coco_mask
 from vision.coco import check_document
 from vision.images import decode_image
 
-REAL = Path(
-    os.environ.get("SEGMILL_REALDATA", Path(__file__).resolve().parents[3] / "shared" / "data")
-)
+REAL = Path(os.environ.get("SEGMILL_REAL_DATA", "no-real-data"))
 
 pytestmark = [
     pytest.mark.realdata,
-    pytest.mark.skipif(not (REAL / "coco_sample").is_dir(), reason="no folder with real data"),
+    pytest.mark.skipif(
+        not (REAL / "coco_sample").is_dir(), reason="SEGMILL_REAL_DATA names no folder"
+    ),
 ]
 
 
