@@ -250,6 +250,8 @@ def _report_ingest(summary: "IngestSummary", as_json: bool, quiet: bool) -> None
                 f"{plural(drop.annotations, 'annotation')}, {drop.quarantined} in quarantine",
                 quiet,
             )
+        for note in drop.notes:
+            say(f"  note: {note}", quiet)
     if not summary.drops:
         say("no complete drop in the inbox that is new", quiet)
 

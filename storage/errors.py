@@ -2,6 +2,7 @@
 
 StorageError
 ├── ObjectNotFoundError         no object under this key
+├── ObjectUnreadableError       the store has the object, but does not give it
 ├── UnsafeKeyError              the key could leave the root
 ├── ConditionalWritesError      the store ignores "create only if absent"
 ├── LakePathError               the folder cannot hold Delta tables
@@ -27,6 +28,15 @@ class ObjectNotFoundError(StorageError):
     def __init__(self, key: str, root: str = "") -> None:
         self.key = key
         super().__init__(f"Object not found: {key!r}" + (f" in {root}" if root else ""))
+
+
+class ObjectUnreadableError(StorageError):
+    """The store has the object, but does not give it: access denied, or moved to an archive."""
+
+    def __init__(self, key: str, root: str, reason: str) -> None:
+        self.key = key
+        self.reason = reason
+        super().__init__(f"{root} does not give {key!r}: {reason}")
 
 
 class UnsafeKeyError(StorageError, ValueError):

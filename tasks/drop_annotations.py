@@ -1,15 +1,17 @@
 """Match the COCO documents of a drop with its images."""
 
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from storage.objects import ObjectStore
-from tasks.drop_images import DropImages, FileNames, StoredImage, is_image, read_sealed
+from tasks.drop_documents import MAIN_DOCUMENT as MAIN_DOCUMENT
+from tasks.drop_documents import MaskNames, documents_of
+from tasks.drop_files import refused_files, unused_files
+from tasks.drop_images import DropImages, StoredImage, is_image, read_sealed
+from tasks.drop_names import FileNames
 from tasks.drops import DropFile, SealedDrop
 from vision.coco import CheckedDocument, CocoAnnotation, Finding, check_document, make_finding
 from vision.coco.json_text import parse_json
-
-MAIN_DOCUMENT = "annotations.json"
+from vision.coco.mask_files import MAX_FILE_BYTES, MaskFileError, ReadFile
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,6 @@ class DropContent:
         return max(of_images, bad / max(1, bad + len(self.annotations)))
 
 
-def documents_of(drop: SealedDrop) -> list[DropFile]:
-    """The COCO documents: `annotations.json` if the drop has one, else every `*.json`."""
-    found = [file for file in drop.files if PurePosixPath(file.key).suffix.lower() == ".json"]
-    main = [file for file in found if PurePosixPath(file.key).name == MAIN_DOCUMENT]
-    return main or found
-
-
 def match_documents(
     source: ObjectStore, drop: SealedDrop, images: DropImages, *, max_bytes: int
 ) -> DropContent:
@@ -70,28 +65,64 @@ def match_documents(
         images: Its images, decoded.
         max_bytes: Largest size of a document.
     """
-    names = FileNames((f.key for f in drop.files if is_image(f.key)), drop.place.folder)
+    if refused := refused_files(drop):
+        return DropContent(findings=refused, rejected=True)
+    names = FileNames(
+        (f.key for f in drop.files if is_image(f.key) and f.key not in images.masks),
+        drop.place.folder,
+    )
     sizes = {
         name: (images.stored[key].width_px, images.stored[key].height_px)
         for name, key in names.names().items()
         if key in images.stored
     }
+    mask_names = MaskNames(drop)
     content = DropContent(findings=list(images.bad.values()), bad_images=set(images.bad))
     for file in documents_of(drop):
         relative = drop.relative(file.key)
         data = read_sealed(source, file)
         local = "://" not in drop.place.root
-        document = check_document(data, relative, max_bytes, sizes=sizes, local=local)
+        document = check_document(
+            data,
+            relative,
+            max_bytes,
+            sizes=sizes,
+            local=local,
+            read_file=_mask_reader(source, mask_names, file),
+        )
         content.findings += [f for f in document.findings if f.verdict != "note"]
         content.notes += [f for f in document.findings if f.verdict == "note"]
         if document.rejected:
             return DropContent(findings=content.findings, rejected=True)
         content.bad_images |= _refused_images(document, data, max_bytes, names)
         _match(content, document, relative, images, names)
+    content.notes += unused_files(drop, {*images.stored, *images.bad, *images.masks})
+    content.notes += _turned(drop, images)
     for key, stored in images.stored.items():
         if key not in content.images and key not in content.bad_images:
             content.images[key] = MatchedImage(stored, drop.relative(key), None, None)
     return content
+
+
+def _mask_reader(source: ObjectStore, names: MaskNames, document: DropFile) -> ReadFile:
+    def read(name: str) -> bytes:
+        file = names.find(document, name)
+        if file is None or file.refused:
+            raise MaskFileError("mask_file.missing", name)
+        if file.size_bytes > MAX_FILE_BYTES:
+            raise MaskFileError("mask_file.too_large", f"{file.size_bytes} bytes")
+        return read_sealed(source, file)
+
+    return read
+
+
+def _turned(drop: SealedDrop, images: DropImages) -> list[Finding]:
+    turned = [stored for stored in images.stored.values() if stored.exif_orientation != 1]
+    if not turned:
+        return []
+    name, orientation = drop.relative(turned[0].key), turned[0].exif_orientation
+    others = f" (and {len(turned) - 1} more)" if len(turned) > 1 else ""
+    return [make_finding(name, "", "image.turned", f"orientation {orientation}{others}")]
 
 
 def _refused_images(

@@ -1,17 +1,18 @@
 """Decode the images of a drop and keep them under the hash of their bytes."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 import numpy as np
 
 from storage.objects import ObjectStore
-from tasks.drops import DropFile, SealedDrop
+from tasks.drop_documents import mask_keys
+from tasks.drops import ARCHIVE, UNSAFE, DropFile, SealedDrop
+from tasks.image_inspection import ImageFacts, ImageFailure, inspect_images
 from tasks.report.data import Progress
 from vision.coco import Finding, make_finding
-from vision.images import ImageError, decode_image, perceptual_hash
 
 # Every name that claims to be an image is opened, so that one that is none is set aside, named.
 IMAGE_SUFFIXES = (
@@ -52,27 +53,22 @@ class StoredImage:
 
 @dataclass
 class DropImages:
-    """The good images, and what is wrong with the bad ones, by key."""
+    """The images of a drop.
+
+    Attributes:
+        stored: The good ones, by key.
+        bad: What is wrong with the others, by key.
+        masks: Keys of the files that are masks of a document, not images.
+    """
 
     stored: dict[str, StoredImage] = field(default_factory=dict)
     bad: dict[str, Finding] = field(default_factory=dict)
+    masks: frozenset[str] = frozenset()
 
 
 def is_image(key: str) -> bool:
     """Whether a file's name claims that it is an image."""
     return PurePosixPath(key).suffix.lower() in IMAGE_SUFFIXES
-
-
-def image_finding(name: str, error: ImageError) -> Finding:
-    """What is wrong with an image file.
-
-    Args:
-        name: The file inside the drop.
-        error: Why it could not be decoded.
-    """
-    # A decoder's exception is told by its words; shown like other values it would hide them.
-    value = str(error.value) if isinstance(error.value, Exception) else error.value
-    return make_finding(name, "", error.rule, value)
 
 
 def read_sealed(source: ObjectStore, file: DropFile) -> bytes:
@@ -106,34 +102,52 @@ def store_images(
         max_bytes: Largest size of an image file.
         progress: Told after each image.
     """
-    files = [file for file in drop.files if is_image(file.key)]
-    result = DropImages()
-    for done, file in enumerate(files, start=1):
-        try:
-            if file.size_bytes > max_bytes:
-                raise ImageError("image.too_large", f"{file.size_bytes} bytes")
-            data = read_sealed(source, file)
-            decoded = decode_image(data, max_px)
-        except ImageError as error:
-            name = drop.relative(file.key)
-            result.bad[file.key] = image_finding(name, error)
+    # Of a drop that is refused nothing is kept.
+    accepted = not any(file.refused in (ARCHIVE, UNSAFE) for file in drop.files)
+    result = DropImages(masks=mask_keys(source, drop) if accepted else frozenset())
+    files = {
+        file.key: file
+        for file in drop.files
+        if accepted and is_image(file.key) and file.key not in result.masks
+    }
+
+    def contents() -> Iterator[tuple[str, bytes]]:
+        for key, file in files.items():
+            if key not in result.bad:
+                yield key, read_sealed(source, file)
+
+    for key, file in files.items():
+        if file.refused:
+            result.bad[key] = make_finding(drop.relative(key), "", "image.unreadable", file.reason)
+        elif file.size_bytes > max_bytes:
+            value = f"{file.size_bytes} bytes"
+            result.bad[key] = make_finding(drop.relative(key), "", "image.too_large", value)
+    for key, data, found in inspect_images(contents(), max_px):
+        if isinstance(found, ImageFailure):
+            result.bad[key] = make_finding(drop.relative(key), "", found.rule, found.value)
         else:
-            extension = EXTENSIONS.get(decoded.format, decoded.format.lower())
-            key = f"images/{file.sha256[:2]}/{file.sha256}.{extension}"
-            if target is not None:
-                target.create(key, data)
-            result.stored[file.key] = StoredImage(
-                key=file.key,
-                image_id=file.sha256,
-                uri=target.uri(key) if target else key,
-                width_px=decoded.width_px,
-                height_px=decoded.height_px,
-                exif_orientation=decoded.exif_orientation,
-                perceptual_hash=perceptual_hash(decoded.rgb),
-            )
+            result.stored[key] = _store(target, files[key], data, found)
         if progress:
-            progress("images", done, len(files))
+            progress("images", len(result.stored) + len(result.bad), len(files))
     return result
+
+
+def _store(
+    target: ObjectStore | None, file: DropFile, data: bytes, facts: ImageFacts
+) -> StoredImage:
+    extension = EXTENSIONS.get(facts.format, facts.format.lower())
+    key = f"images/{file.sha256[:2]}/{file.sha256}.{extension}"
+    if target is not None:
+        target.create(key, data)
+    return StoredImage(
+        key=file.key,
+        image_id=file.sha256,
+        uri=target.uri(key) if target else key,
+        width_px=facts.width_px,
+        height_px=facts.height_px,
+        exif_orientation=facts.exif_orientation,
+        perceptual_hash=facts.perceptual_hash,
+    )
 
 
 class SplitDrawer:
@@ -156,27 +170,3 @@ class SplitDrawer:
         self._hashes = np.append(self._hashes, value)
         self._splits.append(split)
         return split
-
-
-class FileNames:
-    """Finds the file of the drop that a COCO `file_name` means."""
-
-    def __init__(self, keys: Iterable[str], prefix: str) -> None:
-        self._paths: dict[str, str] = {}
-        self._endings: dict[str, str | None] = {}
-        for key in keys:
-            parts = PurePosixPath(key[len(prefix) :]).parts
-            self._paths["/".join(parts)] = key
-            for start in range(1, len(parts)):
-                ending = "/".join(parts[start:])
-                # An ending that fits two files names neither.
-                self._endings[ending] = None if ending in self._endings else key
-
-    def find(self, file_name: str) -> str | None:
-        """The key of the file with this path, or the only one whose path ends with it."""
-        return self._paths.get(file_name) or self._endings.get(file_name)
-
-    def names(self) -> dict[str, str]:
-        """Every name that means exactly one file, with that file's key."""
-        endings = {name: key for name, key in self._endings.items() if key is not None}
-        return endings | self._paths

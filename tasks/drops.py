@@ -9,14 +9,23 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from storage.errors import ObjectUnreadableError, UnsafeKeyError
 from storage.lake import Lake
-from storage.objects import ObjectInfo, open_store
+from storage.objects import ObjectInfo, ObjectStore, open_store
 from storage.session import connect
 from storage.units import unit_id
 from tasks.report.data import Progress
 
 INBOX = "inbox/"
+ARCHIVE, UNSAFE = "an archive", "a name or a link that could lead out of the drop"
+UNREADABLE = "an object that the store does not give"
 DONE_MARKER = "_DONE"
+
+# zip, gzip, bzip2, xz, zstd, 7z, rar
+_ARCHIVES = (
+    *(b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"),
+    *(b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07"),
+)
 
 _INGESTED = """
 SELECT prefix, files FROM drops
@@ -57,12 +66,23 @@ class DropPlace:
 
 @dataclass(frozen=True)
 class DropFile:
-    """One file of a sealed drop; `sha256` is what it held when the drop was sealed."""
+    """One file of a sealed drop.
+
+    Attributes:
+        key: Its key in the store.
+        size_bytes: Its size.
+        version: Changes whenever it is written.
+        sha256: Of what it held when the drop was sealed.
+        refused: What it is, if its bytes are not looked at: `ARCHIVE`, `UNSAFE` or `UNREADABLE`.
+        reason: Why they are not, in the store's words.
+    """
 
     key: str
     size_bytes: int
     version: str
     sha256: str
+    refused: str | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,6 +158,7 @@ def read_drop(place: DropPlace, progress: Progress | None = None) -> SealedDrop:
 
     Raises:
         EmptyDropError: If there is no file.
+        ObjectUnreadableError: If no file at all can be read.
     """
     store = open_store(place.root)
     infos = list_drop(place)
@@ -145,13 +166,35 @@ def read_drop(place: DropPlace, progress: Progress | None = None) -> SealedDrop:
         raise EmptyDropError(place.source)
     files = []
     for done, info in enumerate(infos, start=1):
-        sha256 = hashlib.sha256(store.read(info.key)).hexdigest()
-        files.append(DropFile(info.key, info.size_bytes, info.version, sha256))
+        files.append(_seal_file(store, info))
         if progress:
             progress("seal", done, len(infos))
+    if all(file.refused == UNREADABLE for file in files):
+        # Not the files are wrong, but the rights: once they are mended, the drop is read again.
+        raise ObjectUnreadableError(files[0].key, place.root, files[0].reason)
     names = sorted((file.key[len(place.folder) :], file.sha256) for file in files)
     content = "".join(f"{name}\0{sha256}\n" for name, sha256 in names)
     return SealedDrop(hashlib.sha256(content.encode()).hexdigest(), place, tuple(files))
+
+
+def _seal_file(store: ObjectStore, info: ObjectInfo) -> DropFile:
+    known = (info.key, info.size_bytes, info.version)
+    try:
+        data = store.read(info.key)
+    except UnsafeKeyError as error:
+        sha256 = hashlib.sha256(UNSAFE.encode()).hexdigest()
+        return DropFile(*known, sha256, refused=UNSAFE, reason=error.reason)
+    except ObjectUnreadableError as error:
+        sha256 = hashlib.sha256(UNREADABLE.encode()).hexdigest()
+        return DropFile(*known, sha256, refused=UNREADABLE, reason=error.reason)
+    # A packed JSON file is refused as such, with a rule of its own.
+    packed = _is_archive(data) and not info.key.lower().endswith(".json")
+    sha256 = hashlib.sha256(data).hexdigest()
+    return DropFile(*known, sha256, refused=ARCHIVE if packed else None)
+
+
+def _is_archive(data: bytes) -> bool:
+    return data.startswith(_ARCHIVES) or data[257:262] == b"ustar"
 
 
 @task(name="seal-drop", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)

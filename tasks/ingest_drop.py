@@ -12,13 +12,20 @@ from storage.lake import Lake
 from storage.objects import open_store
 from storage.session import connect
 from storage.units import unit_id
-from tasks.drop_annotations import DropContent, match_documents
+from tasks.drop_annotations import MAIN_DOCUMENT, DropContent, match_documents
 from tasks.drop_images import SplitDrawer, store_images
 from tasks.drops import SealedDrop
 from tasks.mask_files import write_masks
 from tasks.quarantine import quarantine_row
 from tasks.report.data import Progress
+from vision.coco import Finding, make_finding
 
+_CATEGORIES = """
+SELECT DISTINCT category
+FROM annotations
+JOIN images USING (image_id)
+WHERE dataset = $dataset
+"""
 _SPLITS = "SELECT DISTINCT image_id, split FROM images WHERE dataset = $dataset"
 
 
@@ -33,6 +40,7 @@ class DropSummary:
         annotations: Annotations stored by this run.
         quarantined: Rows this run wrote to the quarantine.
         bad_fraction: The larger of the shares of bad images and of bad annotations.
+        notes: What was repaired or is unusual, one line a rule.
         already_ingested: Whether there was nothing to do.
     """
 
@@ -43,6 +51,7 @@ class DropSummary:
     quarantined: int
     bad_fraction: float
     already_ingested: bool
+    notes: tuple[str, ...] = ()
 
 
 @task(name="ingest-drop", task_run_name="ingest-{drop.place.prefix}", cache_policy=NO_CACHE)
@@ -84,6 +93,7 @@ def ingest_drop(
         progress=progress,
     )
     content = match_documents(source, drop, images, max_bytes=max_json_bytes)
+    renamed = _new_categories(lake, drop.place.dataset, content)
     known = _known_splits(lake, drop.place.dataset)
     splits = _splits(content, known)
     image_rows = _image_rows(content, drop, splits, known)
@@ -109,7 +119,25 @@ def ingest_drop(
         quarantined=len(quarantine),
         bad_fraction=content.bad_fraction,
         already_ingested=False,
+        notes=tuple(_line(note) for note in [*content.notes, *renamed]),
     )
+
+
+def _line(note: Finding) -> str:
+    return f"{note.rule} {note.file}{note.pointer}: {note.value} (expected {note.expected})"
+
+
+def _new_categories(lake: Lake, dataset: str, content: DropContent) -> list[Finding]:
+    """A note where a drop brings categories that a dataset with annotations has not seen yet.
+
+    A renamed category looks just so, and is then counted apart from the old one.
+    """
+    with connect(lake) as session:
+        known = {name for (name,) in session.execute(_CATEGORIES, {"dataset": dataset}).fetchall()}
+    new = sorted({annotation.category for _, annotation in content.annotations} - known)
+    if not known or not new:
+        return []
+    return [make_finding(MAIN_DOCUMENT, "/categories", "category.new", ", ".join(new))]
 
 
 def _splits(content: DropContent, known: Mapping[str, str]) -> dict[str, str]:

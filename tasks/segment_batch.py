@@ -19,7 +19,7 @@ from storage.objects import ObjectStore, open_store
 from storage.queries import named_query
 from storage.session import connect
 from storage.units import unit_id
-from tasks.drop_images import image_finding
+from tasks.image_inspection import image_failure
 from tasks.models import LoadedModels, ModelChoice, load_models
 from tasks.quarantine import quarantine_row
 from vision.clip import LabelResult
@@ -193,7 +193,8 @@ def _unreadable(image: PendingImage, error: ImageError | ObjectNotFoundError) ->
     if isinstance(error, ObjectNotFoundError):
         finding = make_finding(image.file_name, "", "image.missing", image.uri)
     else:
-        finding = image_finding(image.file_name, error)
+        failure = image_failure(error)
+        finding = make_finding(image.file_name, "", failure.rule, failure.value)
     return quarantine_row(image.drop_id, finding, "segment")
 
 

@@ -1,6 +1,7 @@
 """Decode untrusted image files into upright RGB arrays, and hash them for near-duplicate groups."""
 
 import reprlib
+import warnings
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -127,7 +128,9 @@ def _decode(image: Image.Image, max_px: int) -> DecodedImage:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        value = image.getexif().get(_ORIENTATION_TAG, 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a warning a photo would bury those that matter
+            value = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:
         return 1  # a damaged EXIF block does not make the pixels worse
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -1,11 +1,13 @@
 """Model references: what `demo`, `file:PATH` and `hub:org/name` stand for, and under which id."""
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+MANIFEST = "manifest.json"
 DEMO_FOLDER = Path(__file__).parents[1] / "models" / "demo"
 
 ModelKind = Literal["demo", "file", "hub"]
@@ -85,11 +87,30 @@ def model_id(name: str, path: Path) -> str:
     Args:
         name: Any readable name; it is cut to 40 characters.
         path: The weights file.
+
+    Raises:
+        ModelReferenceError: If a `manifest.json` beside the file lists another SHA-256, or none.
     """
     slug = re.sub(r"[^a-z0-9.+]+", "-", name.lower()).strip("-.")[:40] or "model"
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+    _check_manifest(path, digest)
     return f"{slug}-{digest[:12]}"
+
+
+def _check_manifest(path: Path, sha256: str) -> None:
+    """Refuse weights that differ from what the manifest beside them says, where there is one."""
+    manifest = path.parent / MANIFEST
+    if not manifest.is_file():
+        return
+    try:
+        listed = json.loads(manifest.read_bytes())["files"][path.name]["sha256"]
+    except (ValueError, KeyError, TypeError):
+        raise ModelReferenceError(str(path), f"{manifest.name} does not list it") from None
+    if listed != sha256:
+        raise ModelReferenceError(
+            str(path), f"its SHA-256 is {sha256[:12]}…, but {manifest.name} says {listed[:12]}…"
+        )
 
 
 def _single_weights_file(reference: str, path: Path) -> Path:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from storage.errors import ObjectNotFoundError, UnsafeKeyError
+from storage.errors import ObjectNotFoundError, ObjectUnreadableError, UnsafeKeyError
 from storage.objects.contract import ObjectInfo
 from storage.objects.keys import TEMPORARY_PREFIX, checked_key, checked_prefix
 
@@ -39,6 +39,7 @@ class LocalStore:
 
         Raises:
             ObjectNotFoundError: If there is no such file.
+            ObjectUnreadableError: If the file may not be read.
             UnsafeKeyError: If the key is unsafe, or a symbolic link leads out of the root.
         """
         path = self._path(key)
@@ -46,6 +47,8 @@ class LocalStore:
             return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise ObjectNotFoundError(key, self.root) from None
+        except PermissionError as error:
+            raise ObjectUnreadableError(key, self.root, "permission denied") from error
 
     def write(self, key: str, data: bytes) -> None:
         """Store an object durably; a crash leaves the old or the new bytes, never a mixture.

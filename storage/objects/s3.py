@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from storage.errors import ConditionalWritesError, ObjectNotFoundError
+from storage.errors import ConditionalWritesError, ObjectNotFoundError, ObjectUnreadableError
 from storage.objects.contract import ObjectInfo
 from storage.objects.keys import checked_key, checked_prefix
 
@@ -61,7 +61,8 @@ class S3Store:
 
         Raises:
             ObjectNotFoundError: If there is no such object.
-            botocore.exceptions.ClientError: If the store refuses, for instance access.
+            ObjectUnreadableError: If access to it is denied, or it lies in an archive tier.
+            botocore.exceptions.ClientError: If the store refuses for another reason.
         """
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=self._full(key))
@@ -69,6 +70,8 @@ class S3Store:
         except ClientError as error:
             if _status(error) == 404 and _code(error) != "NoSuchBucket":
                 raise ObjectNotFoundError(key, self.root) from None
+            if _status(error) == 403:  # no access to it or its KMS key, or in Glacier
+                raise ObjectUnreadableError(key, self.root, _code(error)) from error
             raise
 
     def write(self, key: str, data: bytes) -> None:
@@ -200,4 +203,5 @@ def _status(error: ClientError) -> int:
 
 
 def _code(error: ClientError) -> str:
-    return str(error.response["Error"].get("Code", ""))
+    code = str(error.response["Error"].get("Code", ""))
+    return "AccessDenied" if code == "403" else code  # an answer without a body

@@ -191,7 +191,7 @@ def test_sql_answers_in_every_format(segmill, drop, tmp_path):
     assert (tmp_path / "a.csv").read_text().startswith("label,n\n")
 
 
-def test_csv_disarms_cells_that_a_spreadsheet_would_run(segmill):
+def test_case_137_csv_disarms_cells_that_a_spreadsheet_would_run(segmill):
     answer = segmill("sql", "SELECT '=cmd()' AS a, -1 AS b", "--format", "csv")
     assert answer.out.decode() == "a,b\n'=cmd(),-1\n"
 

@@ -11,6 +11,7 @@ from storage.session import read_only_query
 
 Row = Callable[..., dict[str, Any]]
 ALL = {"dataset": None, "model_id": None, "params_id": None, "label_set_id": None}
+EXPORTED = {"split": None, "labels": [], "min_score": 0.0, "empty_images": True}
 SETTINGS = {"model_id": "model", "params_id": "params", "label_set_id": "labels"}
 
 
@@ -179,11 +180,12 @@ def test_counts_tell_the_rows_of_finished_units(local_lake: Lake, segment: Row, 
 def test_every_query_runs_on_an_empty_lake_and_says_what_it_answers(local_lake: Lake, name: str):
     sql = named_query(name)
     assert sql.startswith("-- ")
-    parameters = {key: value for key, value in (ALL | SETTINGS).items() if f"${key}" in sql}
+    known = ALL | SETTINGS | EXPORTED
+    parameters = {key: value for key, value in known.items() if f"${key}" in sql}
     assert read_only_query(local_lake, sql, parameters or None).num_rows in (0, 7)
 
 
 @pytest.mark.parametrize("name", ["absent", "../session", "label_stats.sql", ""])
 def test_an_unknown_query_is_named_with_the_known_ones(name: str):
-    with pytest.raises(UnknownQueryError, match="expected one of counts, label_stats"):
+    with pytest.raises(UnknownQueryError, match="expected one of counts, export_annotations"):
         named_query(name)

@@ -88,7 +88,7 @@ def test_links_lead_somewhere_in_the_page():
     assert all(target.startswith("#") and target[1:] in page.ids for target in targets)
 
 
-def test_hostile_names_stay_text():
+def test_case_135_hostile_names_stay_text():
     page = Page(render_report(report(HOSTILE)))
     assert page.open == []
     assert not {"script", "img", "iframe", "link"} & set(page.tags)

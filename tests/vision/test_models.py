@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -22,6 +24,21 @@ def test_a_file_is_named_by_its_name_and_its_content(weights, tmp_path):
     assert source.path == weights
     assert source.model_id.startswith("my-model-v2-")
     assert resolve_model(f"file:{copy}").model_id[-12:] == source.model_id[-12:]
+
+
+@pytest.mark.parametrize(
+    ("listed", "told"),
+    [
+        ({"files": {"other.safetensors": {"sha256": "0" * 64}}}, "does not list it"),
+        ({"files": {"My Model (v2).safetensors": {"sha256": "0" * 64}}}, "says 000000000000"),
+        ([], "does not list it"),
+    ],
+)
+def test_case_145_weights_that_their_manifest_does_not_know_are_refused(weights, listed, told):
+    (weights.parent / "manifest.json").write_text(json.dumps(listed))
+
+    with pytest.raises(ModelReferenceError, match=told):
+        resolve_model(f"file:{weights}")
 
 
 def test_a_folder_stands_for_its_only_weights_file(weights):

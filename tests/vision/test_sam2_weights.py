@@ -34,7 +34,7 @@ def without(model, prefix):
 
 
 def test_the_demo_model_is_small(model):
-    assert sum(p.numel() for p in model.parameters()) < 3_000_000
+    assert sum(p.numel() for p in model.parameters()) < 5_000_000
 
 
 @pytest.mark.parametrize("image_size", [128, 256, 512, 640])
@@ -100,7 +100,7 @@ def test_weights_without_a_mask_decoder_are_refused(model, tmp_path):
         load_weights(demo_model(128), path, strict=False)
 
 
-def test_weights_of_another_shape_or_name_are_refused(model, tmp_path):
+def test_case_143_weights_of_another_shape_or_name_are_refused(model, tmp_path):
     path = tmp_path / "other.safetensors"
     tensors = model.state_dict() | {"no_mem_embed": torch.zeros(1, 1, 3), "more": torch.zeros(1)}
     save_file(tensors, path)
@@ -171,7 +171,7 @@ class Payload:
         return (print, ("code in a weights file ran",))
 
 
-def test_code_in_a_checkpoint_does_not_run(tmp_path, capsys):
+def test_case_141_code_in_a_checkpoint_does_not_run(tmp_path, capsys):
     path = tmp_path / "evil.pt"
     torch.save({"model": Payload()}, path)
 
@@ -182,12 +182,31 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
-@pytest.mark.parametrize("content", [b"", b"not weights", bytes(100)])
-def test_damaged_files_are_refused_by_name(tmp_path, suffix, content):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not weights",
+        bytes(100),
+        # A header that promises more than there is, one that is cut off, and one that is no JSON.
+        (90).to_bytes(8, "little") + b'{"w":{"dtype":"F32","shape":[9],"data_offsets":[0,36]}}',
+        (2**60).to_bytes(8, "little") + b"{}",
+        (2).to_bytes(8, "little") + b"[]",
+    ],
+)
+def test_case_142_damaged_files_are_refused_by_name(tmp_path, suffix, content):
     path = tmp_path / f"broken{suffix}"
     path.write_bytes(content)
 
     with pytest.raises(WeightsFileError, match=r"broken\."):
+        read_tensors(path)
+
+
+def test_case_144_weights_that_are_not_finite_are_refused(model, tmp_path):
+    path = tmp_path / "nan.safetensors"
+    save_file(model.state_dict() | {"no_mem_embed": torch.full((1, 1, 64), torch.nan)}, path)
+
+    with pytest.raises(WeightsFileError, match="no_mem_embed holds numbers that are not finite"):
         read_tensors(path)
 
 

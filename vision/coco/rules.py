@@ -22,6 +22,9 @@ class Rule(NamedTuple):
 
 
 _REJECT = {
+    "drop.archive": "unpacked files, not an archive",
+    "drop.unreadable": "a file that may be read, and is not in an archive tier",
+    "drop.unsafe_name": "plain names, and no link that leads out of the drop",
     "json.too_large": "a file within the size limit",
     "json.empty": "a COCO JSON object",
     "json.compressed": "plain JSON, not an archive",
@@ -70,12 +73,15 @@ _IMAGE = {
     "image.not_finite": "a finite number",
     "image.missing": "an image file of this name in the drop",
     "image.empty": "an image file",
+    "image.unreadable": "a file that may be read, and is not in an archive tier",
     "image.format": "JPEG, PNG, WebP, TIFF or GIF",
     "image.too_large": "an image within the pixel limit",
     "image.animated": "one still picture",
     "image.pixel_type": "8- or 16-bit pixels",
     "image.truncated": "a complete image file",
     "image.corrupt": "an undamaged image file",
+    "image.too_slow": "an image that is decoded within the time limit",
+    "image.decoder_died": "an image that does not crash its decoder",
 }
 
 _ANNOTATION = {
@@ -123,12 +129,23 @@ _ANNOTATION = {
     "rle.unterminated": "complete compressed counts",
     "rle.empty": "at least one run",
     "rle.empty_mask": "a mask that covers a pixel",
+    "mask_file.name": "a file name",
+    "mask_file.missing": "a mask file of this name in the drop",
+    "mask_file.too_large": "a mask file of at most 64 MiB",
+    "mask_file.size_differs": "the width and height of the image",
+    "mask_file.empty_mask": "a mask that covers a pixel",
+    "mask_png.mode": "a gray PNG",
+    "mask_png.corrupt": "an undamaged PNG",
+    "mask_png.too_large": "a mask within the pixel limit",
 }
 
 _NOTE = {
+    "drop.file_unused": "images and COCO documents; other files are left alone",
+    "image.turned": "pixels stored upright; the EXIF orientation is applied",
     "json.byte_order_mark": "UTF-8 without a byte order mark",
     "id.string": "an integer; digits in a string are read as one",
     "id.float": "an integer; a whole float is read as one",
+    "category.new": "categories that the dataset has already; a renamed one is counted apart",
     "category.same_name": "each category name once; their annotations are counted together",
     "category.hidden_characters": "a name without invisible characters",
     "path.same_when_lowercased": "names that differ in more than case",
@@ -139,6 +156,7 @@ _NOTE = {
     "polygon.crosses_itself": "simple rings; crossings follow the even-odd rule",
     "annotation.crowd_polygon": "RLE for a crowd",
     "annotation.instance_rle": "polygons for a single instance",
+    "segmentation.file_not_read": "segmentation or segmentation_file; the first is read",
     "bbox.missing": "a box; it is computed from the mask",
     "bbox.differs": "the box of the mask; it is computed anew",
     "area.differs": "the area of the mask; it is computed anew",

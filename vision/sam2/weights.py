@@ -60,10 +60,19 @@ def read_tensors(path: Path) -> Tensors:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        WeightsFileError: If it is neither, or holds anything but tensors.
+        WeightsFileError: If it is neither, holds anything but tensors, or a number in them is not
+            finite.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no weights file at {path}")
+    tensors = _read(path)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise WeightsFileError(path, f"{name} holds numbers that are not finite")
+    return tensors
+
+
+def _read(path: Path) -> Tensors:
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
