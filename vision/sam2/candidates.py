@@ -78,22 +78,16 @@ def screen(
     width_px: int,
     params: GeneratorParams,
 ) -> Candidates:
-    """Keep the masks the model trusts and that are stable at the size of the image.
+    """Keep the masks that are stable at the size of the image.
 
     Args:
         points_xy: Shape (n, 2), the points the masks were asked for at.
-        logits: Shape (n, masks, side, side), float32.
-        ious: Shape (n, masks), the model's estimates.
+        logits: Shape (n, side, side), float32.
+        ious: Shape (n,), the model's estimates.
         height_px: Height of the crop.
         width_px: Width of the crop.
         params: The thresholds.
     """
-    masks = logits.shape[1]
-    logits, ious = logits.flatten(0, 1), ious.flatten()
-    points_xy = points_xy.repeat_interleave(masks, dim=0)
-    if params.pred_iou_thresh > 0:
-        trusted = ious > params.pred_iou_thresh
-        logits, ious, points_xy = logits[trusted], ious[trusted], points_xy[trusted]
     stability, boxes_xyxy = _measure(logits, height_px, width_px, params)
     # An empty mask has no stability: NaN, which no comparison lets pass.
     stable = stability >= params.stability_score_thresh

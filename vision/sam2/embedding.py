@@ -1,6 +1,5 @@
-"""The model's two halves: an image becomes an embedding once, points on it become masks."""
+"""The first half of the model: an image becomes an embedding, once."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +11,6 @@ from torch.nn.functional import interpolate
 # The statistics of ImageNet, which every SAM 2 was trained with.
 MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
-
-# Activations of so many points still fit a processor's caches; more of them are slower per point.
-CPU_POINTS_PER_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -82,46 +78,3 @@ def embed_image(model: SAM2Base, rgb: npt.NDArray[np.uint8]) -> ImageEmbedding:
         positions=model.sam_prompt_encoder.get_dense_pe(),
         high_res_features=maps[:-1],
     )
-
-
-def decode_points(
-    model: SAM2Base,
-    embedding: ImageEmbedding,
-    points_xy: torch.Tensor,
-    *,
-    points_per_batch: int,
-    multimask_output: bool,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Ask for the masks at each of many points, apart from one another.
-
-    Args:
-        model: The model the embedding comes from.
-        embedding: The image.
-        points_xy: Shape (n, 2), float32, in pixels of the image.
-        points_per_batch: Points decoded at once on an accelerator.
-        multimask_output: Three masks for each point, not one.
-
-    Yields:
-        For some of the points: the points, shape (b, 2); logits of their masks, shape
-        (b, masks, image_size / 4, image_size / 4), float32; and the IoU the model expects of
-        them, shape (b, masks).
-    """
-    size = torch.tensor([embedding.width_px, embedding.height_px], device=points_xy.device)
-    if points_xy.device.type == "cpu":
-        points_per_batch = min(points_per_batch, CPU_POINTS_PER_BATCH)
-    for batch in torch.split(points_xy, points_per_batch):
-        coordinates = (batch / size * model.image_size)[:, None, :]
-        labels = torch.ones(coordinates.shape[:2], dtype=torch.int32, device=batch.device)
-        sparse, dense = model.sam_prompt_encoder(
-            points=(coordinates, labels), boxes=None, masks=None
-        )
-        logits, ious, _, _ = model.sam_mask_decoder(
-            image_embeddings=embedding.features,
-            image_pe=embedding.positions,
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=multimask_output,
-            repeat_image=True,
-            high_res_features=embedding.high_res_features or None,
-        )
-        yield batch, logits.float(), ious.float()

@@ -17,8 +17,9 @@ from torchvision.ops import nms
 from vision.masks.rle import mask_to_rle
 from vision.sam2.candidates import Candidates, enlarge, join, screen
 from vision.sam2.cleanup import remove_small_regions
-from vision.sam2.embedding import decode_points, embed_image
+from vision.sam2.embedding import embed_image
 from vision.sam2.parameters import PRESETS, GeneratorParams, params_id
+from vision.sam2.point_decoder import decode_points
 from vision.segmenter import Mask
 
 __all__ = ["PRESETS", "AutomaticMaskGenerator", "GeneratorParams", "Mask", "params_id"]
@@ -114,6 +115,7 @@ class AutomaticMaskGenerator:
             points_xy,
             points_per_batch=params.points_per_batch,
             multimask_output=params.multimask_output,
+            pred_iou_thresh=params.pred_iou_thresh,
         )
         candidates = join(
             [
