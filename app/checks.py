@@ -24,12 +24,12 @@ def check(
     """
     from app.terminal import print_table, stage_progress
     from tasks.check_drop import check_drop
-    from tasks.drops import place_of
+    from tasks.drops import place_of, read_drop
 
     settings = settings_for(None)
     with stage_progress(quiet=quiet or as_json) as progress:
         content = check_drop(
-            place_of(source, "default"),
+            read_drop(place_of(source, "default"), progress),
             max_image_px=settings.max_image_px,
             max_image_bytes=settings.max_image_bytes,
             max_json_bytes=settings.max_json_bytes,

@@ -1,11 +1,11 @@
 """The verbs that run flows: ingest, segment, stats, nightly. None of them needs a server."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.dry_runs import pending_images, plan_drops, show_plan
 from app.options import (
     ClipModel,
     Dataset,
@@ -24,9 +24,7 @@ from app.options import (
 )
 
 if TYPE_CHECKING:
-    from flows.requests import ModelRequest
     from flows.summaries import IngestSummary, SegmentSummary
-    from storage.settings import Settings
 
 OptionalSource = Annotated[
     str | None,
@@ -63,7 +61,9 @@ def ingest(
     settings = settings_for(root)
     request = IngestRequest(dataset=dataset, source=source)
     if dry_run:
-        _show_plan(_drops_to_do(settings, request.dataset, source), as_json)
+        with stage_progress(quiet=quiet or as_json) as progress:
+            plans = plan_drops(settings, dataset, source, InProcess(progress))
+        show_plan({"drops": plans}, as_json)
         return
     with stage_progress(quiet=quiet or as_json) as progress:
         summary = run_ingest(request, settings, InProcess(progress))
@@ -107,7 +107,7 @@ def segment(
     )  # fmt: skip
     choice = choose_models.fn(**request.models(settings))
     if dry_run:
-        _show_plan(_images_to_do(settings, request), as_json)
+        show_plan({"images": pending_images(settings, request)}, as_json)
         return
     with stage_progress(quiet=quiet or as_json) as progress:
         run = InProcess(progress)
@@ -194,8 +194,9 @@ def nightly(
         preset=preset,
     )  # fmt: skip
     if dry_run:
-        plan = _drops_to_do(settings, dataset, source) | _images_to_do(settings, request)
-        _show_plan(plan, as_json)
+        with stage_progress(quiet=quiet or as_json) as progress:
+            plans = plan_drops(settings, dataset, source, InProcess(progress))
+        show_plan({"drops": plans, "images": pending_images(settings, request)}, as_json)
         return
     with stage_progress(quiet=quiet or as_json) as progress:
         summary, data = run_nightly(request, settings, InProcess(progress))
@@ -204,37 +205,6 @@ def nightly(
     elif data is not None and not quiet:
         print_summary(data, report_uri=summary.report_uri)
     summary.ingest.raise_over_limit()
-
-
-def _drops_to_do(settings: "Settings", dataset: str, source: str | None) -> dict[str, list[str]]:
-    from tasks.drops import find_drops, list_drop, place_of
-
-    if source is not None:
-        place = place_of(source, dataset)
-        return {"drops": [f"{place.source}: {plural(len(list_drop(place)), 'file')}"]}
-    places = find_drops.fn(settings.root, dataset, settings.drop_quiet_seconds)
-    return {"drops": [place.source for place in places]}
-
-
-def _images_to_do(settings: "Settings", request: "ModelRequest") -> dict[str, list[str]]:
-    from tasks.models import choose_models
-    from tasks.segment_batch import list_pending_images
-
-    choice = choose_models.fn(**request.models(settings))
-    batches = list_pending_images.fn(settings.root, request.dataset, choice, settings.batch_images)
-    return {"images": [image.file_name for batch in batches for image in batch]}
-
-
-def _show_plan(plan: dict[str, list[str]], as_json: bool) -> None:
-    if as_json:
-        print_json(plan | {"at": datetime.now(UTC).isoformat()})
-        return
-    for kind, names in plan.items():
-        typer.echo(f"{kind} to do: {len(names):,}")
-        for name in names[:20]:
-            typer.echo(f"  {name}")
-        if len(names) > 20:
-            typer.echo(f"  and {len(names) - 20:,} more")
 
 
 def _report_ingest(summary: "IngestSummary", as_json: bool, quiet: bool) -> None:

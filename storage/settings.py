@@ -38,6 +38,12 @@ class Settings(BaseSettings):
     )
     batch_images: int = Field(default=8, ge=1, description="Images in one unit of segmentation.")
 
+    gpu_seconds_per_image: float = Field(
+        default=0.9,
+        gt=0,
+        description="Seconds an accelerator takes for an image; only dry runs reckon with it.",
+    )
+
     max_image_px: int = Field(default=100_000_000, ge=1, description="Largest image, pixels.")
     max_image_bytes: int = Field(
         default=512 * 2**20, ge=1, description="Largest image file, bytes."

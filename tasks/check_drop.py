@@ -3,12 +3,12 @@
 from storage.objects import open_store
 from tasks.drop_annotations import DropContent, match_documents
 from tasks.drop_images import store_images
-from tasks.drops import DropPlace, read_drop
+from tasks.drops import SealedDrop
 from tasks.report.data import Progress
 
 
 def check_drop(
-    place: DropPlace,
+    drop: SealedDrop,
     *,
     max_image_px: int,
     max_image_bytes: int,
@@ -18,16 +18,13 @@ def check_drop(
     """Everything that is good and bad about a drop.
 
     Args:
-        place: Where the drop lies.
+        drop: The drop, as `read_drop` read it.
         max_image_px: Largest number of pixels of an image.
         max_image_bytes: Largest size of an image file.
         max_json_bytes: Largest size of a COCO document.
         progress: Told after each image.
-
-    Raises:
-        EmptyDropError: If there is no file.
     """
-    drop, source = read_drop(place, progress), open_store(place.root)
+    source = open_store(drop.place.root)
     images = store_images(
         source, None, drop, max_px=max_image_px, max_bytes=max_image_bytes, progress=progress
     )

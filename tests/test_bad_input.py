@@ -7,7 +7,7 @@ import pytest
 
 from tasks.check_drop import check_drop
 from tasks.drop_annotations import DropContent
-from tasks.drops import DropPlace
+from tasks.drops import DropPlace, read_drop
 from tests.bad_input import coco_cases, image_cases, path_cases  # noqa: F401  they register cases
 from tests.bad_input.bad_drop import CASES, Case, good_drop
 
@@ -17,7 +17,7 @@ MAX_IMAGE_PX = 100_000_000
 
 def check(folder: Path) -> DropContent:
     return check_drop(
-        DropPlace(str(folder), "", "default"),
+        read_drop(DropPlace(str(folder), "", "default")),
         max_image_px=MAX_IMAGE_PX,
         max_image_bytes=2**29,
         max_json_bytes=2**29,

@@ -124,7 +124,10 @@ def test_a_dry_run_names_the_work_and_writes_nothing(segmill, drop, tmp_path):
     monday = tmp_path / "root" / "inbox" / "monday"
     write_box_drop(monday, PICTURES)
     before = sorted(tmp_path.rglob("*"))
-    assert segmill("ingest", "--dry-run", "--json").json()["drops"] == [f"{monday}/"]
+    (plan,) = segmill("ingest", "--dry-run", "--json").json()["drops"]
+    assert (plan["source"], plan["images"], plan["masks"]) == (f"{monday}/", 2, 3)
+    assert 0 < plan["masks_mb"] < plan["images_mb"] < 1
+    assert plan["gpu_hours"] == pytest.approx(2 * 0.9 / 3600)
     assert "3 files" in segmill("ingest", drop, "--dry-run").out.decode()
     assert segmill("nightly", "--dry-run").code == 0
     assert sorted(tmp_path.rglob("*")) == before
