@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import BoundedSemaphore
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -15,6 +16,8 @@ PROMOTED = "promoted"
 # The live model until another one is promoted.
 FIRST_LIVE_MODEL = "demo"
 DEMO_LABELLER_FILE = "clip.safetensors"
+
+_MOST_SLOTS = 8  # each holds the activations of an image
 
 
 class UnknownPresetError(ValueError):
@@ -101,3 +104,27 @@ def load_models(choice: ModelChoice, device: str) -> LoadedModels:
         segmenter=load_segmenter(choice.segmenter, choice.preset, device),
         labeller=load_labeller(choice.labeller, choice.labels, device),
     )
+
+
+@dataclass(frozen=True)
+class ComputeSlots:
+    """How many images a process computes at once; while it does, other threads read and store."""
+
+    count: int
+    semaphore: BoundedSemaphore
+
+
+@lru_cache
+def compute_slots(device: str) -> ComputeSlots:
+    """The slots of a device: one on an accelerator, and as many as cores are free on a processor.
+
+    Several images at once use the cores better than several threads on one small image do; where
+    torch has a thread for each core already (its default), there is one slot.
+    """
+    import torch  # importing a flow must not
+
+    count = 1
+    if device == "cpu" or (device == "auto" and not torch.accelerator.is_available()):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        count = max(1, min(_MOST_SLOTS, (cores or 1) // torch.get_num_threads()))
+    return ComputeSlots(count, BoundedSemaphore(count))

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,15 +21,14 @@ from storage.queries import named_query
 from storage.session import connect
 from storage.units import unit_id
 from tasks.image_inspection import image_failure
-from tasks.models import LoadedModels, ModelChoice, load_models
+from tasks.models import LoadedModels, ModelChoice, compute_slots, load_models
 from tasks.quarantine import quarantine_row
 from vision.clip import LabelResult
 from vision.coco import make_finding
 from vision.images import ImageError, decode_image
 from vision.segmenter import Mask
 
-# One model computes at a time in a process; while it does, other threads read and store.
-_COMPUTING = Lock()
+_LOADING = Lock()
 
 _IMAGES = """
 SELECT image_id, min(uri), min(file_name), min(drop_id) FROM images
@@ -134,19 +134,26 @@ def segment_batch(
         return BatchSummary(0, 0, 0)
     segments: list[dict[str, Any]] = []
     quarantine: list[dict[str, Any]] = []
-    with _COMPUTING:
+    with _LOADING:
         models = load_models(choice, device)
-    for image in batch:
+        slots = compute_slots(device)
+
+    def work(image: PendingImage) -> list[tuple[Mask, LabelResult]] | dict[str, Any]:
         try:
             rgb = _read_image(store, image, max_image_px)
         except (ImageError, ObjectNotFoundError) as error:
-            quarantine.append(_unreadable(image, error))
-        else:
-            with _COMPUTING:
-                found = segment_image(models, rgb)
-            segments += [_row(image, choice, run_id, mask, label) for mask, label in found]
-        if on_image:
-            on_image(image.file_name)
+            return _unreadable(image, error)
+        with slots.semaphore:
+            return segment_image(models, rgb)
+
+    with ThreadPoolExecutor(slots.count) as threads:
+        for image, found in zip(batch, threads.map(work, batch), strict=True):
+            if isinstance(found, dict):
+                quarantine.append(found)
+            else:
+                segments += [_row(image, choice, run_id, mask, label) for mask, label in found]
+            if on_image:
+                on_image(image.file_name)
     # A report reads by label; one sorted file per unit lets it skip the rest.
     segments.sort(key=lambda row: (row["label"], row["image_id"]))
     lake.append("segments", segments, unit)
