@@ -10,7 +10,7 @@ from storage.objects import ObjectStore
 from tasks.drop_annotations import MatchedImage
 from tasks.report.data import Progress
 from vision.coco import CocoAnnotation
-from vision.masks import rle_to_png
+from vision.masks import expect_masks, rle_to_png
 
 _WRITES_AT_ONCE = 8
 _UNSAFE_CHARS = re.compile(r"[^a-z0-9]+")
@@ -55,6 +55,7 @@ def write_masks(
             "source": "coco",
         }
 
+    expect_masks(len(annotations))
     rows = []
     # A write mostly waits for the disk or the network: some at once are ten times faster.
     with ThreadPoolExecutor(_WRITES_AT_ONCE) as writers:

@@ -3,6 +3,7 @@
 Convention everywhere: pycocotools' rasterisation and column-major COCO RLE.
 """
 
+from vision.masks.choice import expect_masks, masks_made_by
 from vision.masks.png import MaskPngError, mask_to_png, png_to_mask, rle_to_png
 from vision.masks.polygons import PolygonError, polygons_to_rle
 from vision.masks.rle import (
@@ -15,14 +16,17 @@ from vision.masks.rle import (
     rle_union,
 )
 from vision.masks.runs import MAX_MASK_PX, RleError
+from vision.masks.segmentation_png import segmentation_to_png, segmentations_to_pngs
 
 __all__ = [
     "MAX_MASK_PX",
     "MaskPngError",
     "PolygonError",
     "RleError",
+    "expect_masks",
     "mask_to_png",
     "mask_to_rle",
+    "masks_made_by",
     "parse_rle",
     "png_to_mask",
     "polygons_to_rle",
@@ -32,4 +36,6 @@ __all__ = [
     "rle_to_mask",
     "rle_to_png",
     "rle_union",
+    "segmentation_to_png",
+    "segmentations_to_pngs",
 ]

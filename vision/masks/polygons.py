@@ -7,24 +7,28 @@ Each ring is filled by the even-odd rule; the rings of one annotation are united
 import math
 import reprlib
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
-from vision.masks.rle import union_of_runs
-from vision.masks.runs import Runs, changes_to_runs, check_mask_size
+from vision.masks.choice import count_mask, kernels_fit
+from vision.masks.rasterise import ring_to_runs
+from vision.masks.runs import Runs, check_mask_size, rle_to_runs, runs_to_rle, union_of_runs
 
 MAX_PARTS = 5_000
 MAX_VERTICES = 200_000
 MAX_OUTLINE_PX = 500_000
-"""Longest outline of one annotation; the rasteriser's memory grows with it."""
+"""Longest outline of one annotation; what the rasteriser finds grows with it."""
 
-_SCALE = 5  # the rasteriser's sub-pixels per pixel
 _MAX_EXACT_CROSSING_TEST = 2_000
+# From runs of 2**24 pixels on, the text writer of pycocotools may write past its buffer.
+_MAX_PYCOCOTOOLS_PX = 2**24 - 1
 _FLOATS = (float, np.floating)
 _NUMBERS = (int, np.integer, *_FLOATS)
+_PLAIN_NUMBERS = frozenset({int, float})
 
 
 Ring = NDArray[np.float64]
@@ -64,12 +68,47 @@ def polygons_to_rle(polygons: Sequence[Sequence[float]], height: int, width: int
             many parts or points.
         RleError: The image size is not one a mask can have.
     """
-    return rings_to_rle(check_polygons(polygons, height, width), height, width)
+    return runs_to_rle(polygons_to_runs(polygons, height, width))
+
+
+def polygons_to_runs(polygons: Sequence[Sequence[float]], height: int, width: int) -> Runs:
+    """Run lengths of the union of polygons; see `polygons_to_rle`.
+
+    Returns:
+        Run lengths in pixels, int64, none of them zero except perhaps the first.
+
+    Raises:
+        PolygonError: See `polygons_to_rle`.
+        RleError: The image size is not one a mask can have.
+    """
+    # The kernel checks as much as `check_polygons` does, but cannot say what is wrong.
+    if isinstance(polygons, list) and 0 < len(polygons) <= MAX_PARTS:
+        check_mask_size(height, width)
+        if kernels_fit(height, width):
+            rings = [ring for values in polygons if (ring := _plain_ring(values)) is not None]
+            if len(rings) == len(polygons):
+                runs = _fill_rings_by_kernel(rings, height, width)
+                if runs.size:
+                    return runs
+    return rings_to_runs(check_polygons(polygons, height, width), height, width)
 
 
 def rings_to_rle(rings: Sequence[Ring], height: int, width: int) -> bytes:
     """Rasterise the union of rings that `check_polygons` returned for this image size."""
-    return union_of_runs([_ring_to_runs(ring, height, width) for ring in rings], height * width)
+    if count_mask(height, width) or height * width > _MAX_PYCOCOTOOLS_PX:
+        return runs_to_rle(_fill_rings(rings, height, width))
+    return _pycocotools_rle(rings, height, width)
+
+
+def rings_to_runs(rings: Sequence[Ring], height: int, width: int) -> Runs:
+    """Run lengths of the union of rings that `check_polygons` returned for this image size.
+
+    Returns:
+        Run lengths in pixels, int64, none of them zero except perhaps the first.
+    """
+    if count_mask(height, width) or height * width > _MAX_PYCOCOTOOLS_PX:
+        return _fill_rings(rings, height, width)
+    return rle_to_runs(_pycocotools_rle(rings, height, width), height, width)
 
 
 def check_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> list[Ring]:
@@ -86,13 +125,24 @@ def check_polygons(polygons: Sequence[Sequence[float]], height: int, width: int)
     if len(polygons) > MAX_PARTS:
         raise PolygonError("polygon.too_many_parts", len(polygons))
     reach = 4.0 * max(height, width)
-    rings = [_check_ring(ring, f"/{i}", reach) for i, ring in enumerate(polygons)]
-    vertices = sum(len(ring) for ring in rings) // 2
+    rings = []
+    vertices, longest_px = 0, 0.0
+    for i, values in enumerate(polygons):
+        ring = _plain_ring(values)
+        low, high = (ring.min(), ring.max()) if ring is not None else (math.nan, math.nan)
+        if ring is None or not (-reach <= low and high <= reach):
+            ring = _check_ring(values, f"/{i}", reach)
+            low, high = ring.min(), ring.max()
+        rings.append(ring)
+        vertices += len(ring) // 2
+        longest_px += len(ring) // 2 * (high - low)
     if vertices > MAX_VERTICES:
         raise PolygonError("polygon.too_many_vertices", vertices)
-    outline = sum(_outline_px(ring) for ring in rings)
-    if outline > MAX_OUTLINE_PX:
-        raise PolygonError("polygon.outline_too_long", round(outline))
+    # Hardly any annotation could be too long: then its edges need not be measured one by one.
+    if longest_px > MAX_OUTLINE_PX:
+        outline = sum(_outline_px(ring) for ring in rings)
+        if outline > MAX_OUTLINE_PX:
+            raise PolygonError("polygon.outline_too_long", round(outline))
     return rings
 
 
@@ -126,48 +176,42 @@ def _side(a: Ring, b: Ring, point: Ring) -> Ring:
     return np.sign(ab[..., 0] * ap[..., 1] - ab[..., 1] * ap[..., 0])
 
 
-def _ring_to_runs(ring: Ring, height: int, width: int) -> Runs:
-    """Rasterise one ring: rleFrPoly of pycocotools, step by step, without its raw buffers.
-
-    https://github.com/ppwwyyxx/cocoapi/blob/master/common/maskApi.c
-    """
-    corners = (_SCALE * ring.reshape(-1, 2) + 0.5).astype(np.int64)
-    u, v = _trace(corners)
-    crossed = np.flatnonzero(u[1:] != u[:-1]) + 1
-    # A crossing of the middle of a pixel column, at the upper of its two sub-pixels.
-    x = (np.minimum(u[crossed], u[crossed - 1]) + 0.5) / _SCALE - 0.5
-    y = (np.minimum(v[crossed], v[crossed - 1]) + 0.5) / _SCALE - 0.5
-    inside = (np.floor(x) == x) & (x >= 0) & (x <= width - 1)
-    rows = np.ceil(np.clip(y[inside], 0, height)).astype(np.int64)
-    return changes_to_runs(x[inside].astype(np.int64) * height + rows, height * width)
-
-
-def _trace(corners: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sub-pixels x and y of all edges of a closed ring, each edge with both of its ends."""
-    start, end = corners, np.roll(corners, -1, axis=0)
-    dx, dy = np.abs(end - start).T
-    flat = dx >= dy
-    length = np.where(flat, dx, dy)
-    # Each edge is computed from its left or upper end, whatever its direction.
-    flip = np.where(flat, start[:, 0] > end[:, 0], start[:, 1] > end[:, 1])
-    first = np.where(flip[:, None], end, start)
-    last = np.where(flip[:, None], start, end)
-    rise = np.where(flat, (last - first)[:, 1], (last - first)[:, 0])
-    slope = rise / np.maximum(length, 1)
-
-    edge = np.repeat(np.arange(len(corners)), length + 1)
-    step = np.arange(len(edge)) - np.repeat(np.cumsum(length + 1) - (length + 1), length + 1)
-    step = np.where(flip[edge], length[edge] - step, step)
-    along = step + np.where(flat, first[:, 0], first[:, 1])[edge]
-    across = np.where(flat, first[:, 1], first[:, 0])[edge] + slope[edge] * step + 0.5
-    across = across.astype(np.int64)
-    is_flat = flat[edge]
-    return np.where(is_flat, along, across), np.where(is_flat, across, along)
-
-
 def _outline_px(ring: Ring) -> float:
     points = ring.reshape(-1, 2)
     return float(np.abs(points - np.roll(points, -1, axis=0)).max(axis=1).sum())
+
+
+def _fill_rings(rings: Sequence[Ring], height: int, width: int) -> Runs:
+    if kernels_fit(height, width):
+        runs = _fill_rings_by_kernel(rings, height, width)
+        if runs.size:
+            return runs
+    return union_of_runs([ring_to_runs(ring, height, width) for ring in rings], height * width)
+
+
+def _fill_rings_by_kernel(rings: Sequence[Ring], height: int, width: int) -> Runs:
+    from vision.masks.kernels import fill_rings
+
+    points = rings[0] if len(rings) == 1 else np.concatenate(rings)
+    ends = np.array(list(accumulate(map(len, rings))))
+    return fill_rings(points, ends, height, width, MAX_OUTLINE_PX)
+
+
+def _pycocotools_rle(rings: Sequence[Ring], height: int, width: int) -> bytes:
+    merged = coco_mask.merge(coco_mask.frPyObjects(list(rings), height, width))
+    return bytes(merged["counts"])
+
+
+def _plain_ring(values: Any) -> Ring | None:
+    """Convert what nearly every ring is, a list of Python numbers; anything else is None."""
+    if not isinstance(values, list) or len(values) % 2 or not 6 <= len(values) <= 2 * MAX_VERTICES:
+        return None
+    if not _PLAIN_NUMBERS.issuperset(map(type, values)):
+        return None
+    try:
+        return np.array(values, dtype=np.float64)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
 
 
 def _check_ring(ring: Any, pointer: str, reach: float) -> Ring:
@@ -177,8 +221,6 @@ def _check_ring(ring: Any, pointer: str, reach: float) -> Ring:
         raise PolygonError("polygon.type", type(ring).__name__, pointer)
     if len(ring) > 2 * MAX_VERTICES:
         raise PolygonError("polygon.too_many_vertices", len(ring) // 2, pointer)
-    if set(map(type, ring)) <= {int, float} and all(-reach <= value <= reach for value in ring):
-        return _check_length(ring, pointer)
     for i, value in enumerate(ring):
         at = f"{pointer}/{i}"
         if isinstance(value, bool) or not isinstance(value, _NUMBERS):
@@ -187,10 +229,6 @@ def _check_ring(ring: Any, pointer: str, reach: float) -> Ring:
             raise PolygonError("polygon.not_finite", value, at)
         if not -reach <= value <= reach:
             raise PolygonError("polygon.too_far", value, at)
-    return _check_length(ring, pointer)
-
-
-def _check_length(ring: Sequence[float], pointer: str) -> Ring:
     if len(ring) % 2:
         raise PolygonError("polygon.odd", f"{len(ring)} values", pointer)
     if len(ring) < 6:

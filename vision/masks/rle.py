@@ -18,12 +18,12 @@ from vision.masks.runs import (
     Runs,
     canonical_rle,
     canonical_runs,
-    changes_to_runs,
     check_mask_size,
     decompress,
     list_to_runs,
     rle_to_runs,
     runs_to_rle,
+    union_of_runs,
 )
 
 
@@ -42,14 +42,26 @@ def parse_rle(segmentation: Mapping[str, Any], height: int, width: int) -> bytes
     Raises:
         RleError: The size is not the image's, or the counts do not describe exactly h*w pixels.
     """
+    return runs_to_rle(canonical_runs(parse_runs(segmentation, height, width)))
+
+
+def parse_runs(segmentation: Mapping[str, Any], height: int, width: int) -> Runs:
+    """Check a COCO RLE object and return its run lengths; see `parse_rle`.
+
+    Returns:
+        Run lengths in pixels, int64, as they were given: any of them may be zero.
+
+    Raises:
+        RleError: The size is not the image's, or the counts do not describe exactly h*w pixels.
+    """
     check_mask_size(height, width)
     _check_size_field(segmentation.get("size"), height, width)
     counts = segmentation.get("counts")
     if isinstance(counts, str | bytes):
-        return canonical_rle(counts, height, width)
+        return rle_to_runs(counts, height, width)
     if not isinstance(counts, list | tuple):
         raise RleError("rle.counts", type(counts).__name__)
-    return runs_to_rle(canonical_runs(list_to_runs(counts, height, width)))
+    return list_to_runs(counts, height, width)
 
 
 def rle_to_mask(counts: bytes | str, height: int, width: int) -> NDArray[np.bool_]:
@@ -61,7 +73,11 @@ def rle_to_mask(counts: bytes | str, height: int, width: int) -> NDArray[np.bool
     Raises:
         RleError: The counts do not describe exactly h*w pixels.
     """
-    runs = rle_to_runs(counts, height, width)
+    return runs_to_mask(rle_to_runs(counts, height, width), height, width)
+
+
+def runs_to_mask(runs: Runs, height: int, width: int) -> NDArray[np.bool_]:
+    """Draw run lengths that add up to h*w pixels; see `rle_to_mask`."""
     columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height)
     return np.ascontiguousarray(columns.T)
 
@@ -78,6 +94,18 @@ def mask_to_rle(mask: NDArray[Any]) -> bytes:
     Raises:
         RleError: `rle.mask_shape` unless the array has two dimensions, `rle.size` if one is 0.
     """
+    return runs_to_rle(mask_to_runs(mask))
+
+
+def mask_to_runs(mask: NDArray[Any]) -> Runs:
+    """Run lengths of a mask; see `mask_to_rle`.
+
+    Returns:
+        Run lengths in pixels, int64, none of them zero except perhaps the first.
+
+    Raises:
+        RleError: `rle.mask_shape` unless the array has two dimensions, `rle.size` if one is 0.
+    """
     if mask.ndim != 2:
         raise RleError("rle.mask_shape", mask.shape)
     check_mask_size(*mask.shape)
@@ -87,7 +115,7 @@ def mask_to_rle(mask: NDArray[Any]) -> bytes:
     starts = np.zeros(int(columns[0]), dtype=np.int64)
     bounds: Runs = np.concatenate((starts, changes, [columns.size]), dtype=np.int64)
     runs: Runs = np.diff(bounds, prepend=0)
-    return runs_to_rle(runs)
+    return runs
 
 
 def rle_area(counts: bytes | str) -> int:
@@ -159,26 +187,8 @@ def rle_union(masks: Sequence[bytes | str], height: int, width: int) -> bytes:
         RleError: Some counts do not describe exactly h*w pixels.
     """
     check_mask_size(height, width)
-    return union_of_runs([rle_to_runs(mask, height, width) for mask in masks], height * width)
-
-
-def union_of_runs(masks: Sequence[Runs], total: int) -> bytes:
-    """Union of masks given as run lengths that each add up to `total` pixels.
-
-    Returns:
-        Canonical compressed counts, ASCII; of the empty mask if there are none.
-    """
-    if len(masks) == 1:
-        return runs_to_rle(canonical_runs(masks[0]))
-    ends = [np.cumsum(runs) for runs in masks]
-    # Depth is how many masks cover a pixel: up at the end of each zero run, down after each one.
-    up = np.concatenate([np.empty(0, np.int64), *(e[0::2] for e in ends)])
-    down = np.concatenate([np.empty(0, np.int64), *(e[1::2] for e in ends)])
-    places, index = np.unique(np.concatenate((up, down)), return_inverse=True)
-    steps = np.bincount(index, np.repeat([1, -1], [len(up), len(down)]), len(places))
-    covered = np.cumsum(steps) > 0
-    flips = places[covered != np.concatenate(([False], covered[:-1]))]
-    return runs_to_rle(changes_to_runs(flips, total))
+    runs = [rle_to_runs(mask, height, width) for mask in masks]
+    return runs_to_rle(union_of_runs(runs, height * width))
 
 
 def _coco_objects(masks: Sequence[bytes | str], height: int, width: int) -> list[dict[str, Any]]:

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vision.masks.choice import kernels_loaded
+
 MAX_MASK_PX = 500_000_000
 """Largest height * width accepted, in pixels."""
 
@@ -88,6 +90,10 @@ def runs_to_rle(runs: Runs) -> bytes:
     Returns:
         Compressed counts, ASCII.
     """
+    if kernels_loaded():
+        from vision.masks.kernels import compress
+
+        return compress(runs).tobytes()
     values = runs.copy()
     values[3:] -= runs[1:-2]
     groups = np.ones(len(values), dtype=np.int64)
@@ -157,6 +163,25 @@ def changes_to_runs(changes: Runs, total: int) -> Runs:
     return runs
 
 
+def union_of_runs(masks: Sequence[Runs], total: int) -> Runs:
+    """Union of masks given as run lengths that each add up to `total` pixels.
+
+    Returns:
+        Run lengths of the union, canonical; of the empty mask if there are none.
+    """
+    if len(masks) == 1:
+        return canonical_runs(masks[0])
+    ends = [np.cumsum(runs) for runs in masks]
+    # Depth is how many masks cover a pixel: up at the end of each zero run, down after each one.
+    up = np.concatenate([np.empty(0, np.int64), *(e[0::2] for e in ends)])
+    down = np.concatenate([np.empty(0, np.int64), *(e[1::2] for e in ends)])
+    places, index = np.unique(np.concatenate((up, down)), return_inverse=True)
+    steps = np.bincount(index, np.repeat([1, -1], [len(up), len(down)]), len(places))
+    covered = np.cumsum(steps) > 0
+    flips = places[covered != np.concatenate(([False], covered[:-1]))]
+    return changes_to_runs(flips, total)
+
+
 def decompress(counts: bytes | str, max_runs: int) -> Runs:
     """Decompress counts into run lengths of a mask of unknown size.
 
@@ -170,7 +195,13 @@ def decompress(counts: bytes | str, max_runs: int) -> Runs:
             raise RleError("rle.byte", counts[error.start]) from None
     if not counts:
         raise RleError("rle.empty", "")
-    codes = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - _FIRST_CHARACTER
+    text = np.frombuffer(counts, dtype=np.uint8)
+    if kernels_loaded():
+        from vision.masks.kernels import decompress as decompress_quickly
+
+        if (runs := decompress_quickly(text, max_runs)).size:
+            return runs
+    codes = text.astype(np.int64) - _FIRST_CHARACTER
     if np.any((codes < 0) | (codes > 63)):
         wrong = int(np.argmax((codes < 0) | (codes > 63)))
         raise RleError("rle.byte", counts[wrong : wrong + 1])

@@ -7,10 +7,10 @@ them above the threshold: drawing costs more than rating, and most points' masks
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from sam2.modeling.sam2_base import SAM2Base
-from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from vision.sam2.embedding import ImageEmbedding
@@ -88,7 +88,7 @@ def _three_masks(
     pred_iou_thresh: float,
 ) -> PointMasks:
     """Return the row of the point, logits and expected IoU of each mask that is kept."""
-    decoder = model.sam_mask_decoder
+    decoder: Any = model.sam_mask_decoder
     kinds = [decoder.obj_score_token] if decoder.pred_obj_scores else []
     own = torch.cat([kind.weight for kind in (*kinds, decoder.iou_token, decoder.mask_tokens)])
     tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
@@ -120,10 +120,10 @@ def _above(ious: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.Te
     return row, column
 
 
-def _enlarge(decoder: nn.Module, image: torch.Tensor, embedding: ImageEmbedding) -> torch.Tensor:
+def _enlarge(decoder: Any, image: torch.Tensor, embedding: ImageEmbedding) -> torch.Tensor:
     """Image tokens (p, h*w, c) as pixels (p, c/8, 4h, 4w)."""
     side = embedding.features.shape[-2:]
-    source = image.transpose(1, 2).unflatten(2, side)
+    source = image.transpose(1, 2).unflatten(2, side)  # type: ignore[no-untyped-call]
     if not decoder.use_high_res_features:
         enlarged: torch.Tensor = decoder.output_upscaling(source)
         return enlarged
@@ -135,7 +135,7 @@ def _enlarge(decoder: nn.Module, image: torch.Tensor, embedding: ImageEmbedding)
 
 
 def _attend(
-    transformer: nn.Module, tokens: torch.Tensor, image: torch.Tensor, positions: torch.Tensor
+    transformer: Any, tokens: torch.Tensor, image: torch.Tensor, positions: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`TwoWayTransformer` for points of one image.
 
@@ -168,16 +168,17 @@ def _attend(
     for layer in others:
         tokens, image = layer(queries=tokens, keys=image, query_pe=prompts, key_pe=positions)
     seen = transformer.final_attn_token_to_image(q=tokens + prompts, k=image + positions, v=image)
-    return transformer.norm_final_attn(tokens + seen), image
+    tokens = transformer.norm_final_attn(tokens + seen)
+    return tokens, image
 
 
 def _attention(
-    block: nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    block: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
 ) -> torch.Tensor:
     """Attention of projected tokens; what is the same for all points has a batch of 1."""
     points = max(len(query), len(key))
     query, key, value = (
-        part.unflatten(2, (block.num_heads, -1)).transpose(1, 2).expand(points, -1, -1, -1)
+        part.unflatten(2, (block.num_heads, -1)).transpose(1, 2).expand(points, -1, -1, -1)  # type: ignore[no-untyped-call]
         for part in (query, key, value)
     )
     found = scaled_dot_product_attention(query, key, value)
