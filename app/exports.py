@@ -6,9 +6,15 @@ from typing import Annotated, Literal
 
 import typer
 
+from app.dataset_exports import coco, coco_panoptic, comic, sa1b, yolo
 from app.options import Json, Quiet, Root, plural, print_json, say, settings_for
 
 export = typer.Typer(no_args_is_help=True, help="Take results out.")
+export.command()(coco)
+export.command("coco-panoptic")(coco_panoptic)
+export.command()(comic)
+export.command()(sa1b)
+export.command()(yolo)
 
 
 @export.command()

@@ -15,6 +15,9 @@ def exit_code_of(error: Exception) -> int | None:
 
     from storage import errors
     from tasks.drops import EmptyDropError
+    from tasks.exports.coco import PolygonLossError
+    from tasks.exports.folder import OutputFolderError
+    from tasks.exports.selection import NothingToExportError
     from tasks.models import UnknownPresetError
     from tasks.quarantine import QuarantineLimitError
     from vision.clip import LabelSetError
@@ -26,14 +29,17 @@ def exit_code_of(error: Exception) -> int | None:
         EmptyDropError,
         LabelSetError,
         ModelReferenceError,
+        NothingToExportError,
+        OutputFolderError,
         errors.LakePathError,
         errors.QueryRefusedError,
         errors.UnknownTableError,
+        errors.UnknownVersionError,
         errors.UnsafeKeyError,
         UnknownPresetError,
     )
     if isinstance(error, wrong_use):
         return WRONG_USE
-    if isinstance(error, QuarantineLimitError | errors.StorageError | OSError):
+    if isinstance(error, PolygonLossError | QuarantineLimitError | errors.StorageError | OSError):
         return FINDINGS
     return None

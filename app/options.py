@@ -68,6 +68,18 @@ def settings_for(root: str | None) -> "Settings":
     return settings.model_copy(update={"root": root}) if root else settings
 
 
+def table_version(text: str) -> tuple[str, int]:
+    """Read `TABLE=VERSION`.
+
+    Raises:
+        typer.BadParameter: If it is none.
+    """
+    table, _, version = text.partition("=")
+    if not version.isdecimal():
+        raise typer.BadParameter(f"expected TABLE=VERSION, but got {text!r}")
+    return table, int(version)
+
+
 def print_json(answer: Any) -> None:
     """Print one JSON document on stdout."""
     typer.echo(json.dumps(answer, indent=2, ensure_ascii=False, default=str))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.options import Root, answer_console, settings_for
+from app.options import Root, answer_console, settings_for, table_version
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +48,7 @@ def sql(
     found = read_only_query(
         Lake.open(settings_for(root).root),
         query,
-        versions=dict(_version(item) for item in as_of or ()),
+        versions=dict(table_version(item) for item in as_of or ()),
         timeout_seconds=timeout,
     )
     if output_format == "table" and output is None:
@@ -62,13 +62,6 @@ def sql(
         output.write_bytes(data)
     else:
         sys.stdout.buffer.write(data)
-
-
-def _version(item: str) -> tuple[str, int]:
-    table, _, version = item.partition("=")
-    if not version.isdecimal():
-        raise typer.BadParameter(f"expected TABLE=VERSION, but got {item!r}")
-    return table, int(version)
 
 
 def _encoded(found: "pa.Table", output_format: str) -> bytes:

@@ -7,6 +7,7 @@ StorageError
 ├── ConditionalWritesError      the store ignores "create only if absent"
 ├── LakePathError               the folder cannot hold Delta tables
 ├── UnknownTableError           no such table in the lake
+├── UnknownVersionError         the table has no such version, or no longer
 ├── RowsRefusedError            rows do not fit the table's schema
 ├── SchemaDriftError            a stored column has another type
 ├── CommitConflictError         other writers won every attempt
@@ -80,6 +81,15 @@ class UnknownTableError(StorageError, KeyError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class UnknownVersionError(StorageError, LookupError):
+    """A table has no such version: it is not there yet, or was cleaned up."""
+
+    def __init__(self, table: str, version: int, newest: int) -> None:
+        self.table = table
+        self.version = version
+        super().__init__(f"Table {table!r} has no version {version}; its newest is {newest}")
 
 
 class RowsRefusedError(StorageError, ValueError):

@@ -21,7 +21,12 @@ from deltalake import (
 )
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from storage.errors import CommitConflictError, LakePathError, UnknownTableError
+from storage.errors import (
+    CommitConflictError,
+    LakePathError,
+    UnknownTableError,
+    UnknownVersionError,
+)
 from storage.rows import check_stored_schema, columns_missing, rows_to_table
 from storage.schemas import TABLES
 from storage.session import connect
@@ -202,9 +207,16 @@ class Lake:
 
         Raises:
             UnknownTableError: If the lake has no such table.
+            UnknownVersionError: If the table has no such version.
         """
         self._schema(table)
-        return self._open(table, version)
+        try:
+            return self._open(table, version)
+        except DeltaError as error:
+            newest = None if version is None else self._open(table)
+            if version is None or newest is None:
+                raise
+            raise UnknownVersionError(table, version, newest.version()) from error
 
     def read(self, table: str, committed_only: bool = True) -> pa.Table:
         """Read a whole table.

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from storage.errors import QueryRefusedError, QueryTimeoutError
+from storage.errors import QueryRefusedError, QueryTimeoutError, UnknownTableError
 from storage.schemas import TABLES, UNIT_TABLES
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ def connect(lake: "Lake", versions: Mapping[str, int] | None = None) -> duckdb.D
     Args:
         lake: The tables.
         versions: Older versions to read instead, by table.
+
+    Raises:
+        UnknownTableError: If one of these is no table of the lake.
+        UnknownVersionError: If a table has no such version.
     """
     return _session(lake, versions or {}, in_process=not lake.is_local)
 
@@ -83,6 +87,8 @@ def read_only_query(
 def _session(
     lake: "Lake", versions: Mapping[str, int], *, in_process: bool
 ) -> duckdb.DuckDBPyConnection:
+    if unknown := versions.keys() - TABLES.keys():
+        raise UnknownTableError(min(unknown), TABLES)
     session = duckdb.connect(":memory:", config=_CONFIG)
     session.execute("SET TimeZone = 'UTC'")
     session.execute("CREATE SCHEMA stored")

@@ -1,17 +1,20 @@
 """Match the COCO documents of a drop with its images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from storage.objects import ObjectStore
 from tasks.drop_documents import MAIN_DOCUMENT as MAIN_DOCUMENT
-from tasks.drop_documents import MaskNames, documents_of
+from tasks.drop_documents import MaskNames, documents_of, results_beside
 from tasks.drop_files import refused_files, unused_files
 from tasks.drop_images import DropImages, StoredImage, is_image, read_sealed
 from tasks.drop_names import FileNames
 from tasks.drops import DropFile, SealedDrop
 from vision.coco import CheckedDocument, CocoAnnotation, Finding, check_document, make_finding
+from vision.coco.identifiers import CocoId
 from vision.coco.json_text import parse_json
 from vision.coco.mask_files import MAX_FILE_BYTES, MaskFileError, ReadFile
+from vision.coco.results import check_results, is_list
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,17 @@ def match_documents(
     }
     mask_names = MaskNames(drop)
     content = DropContent(findings=list(images.bad.values()), bad_images=set(images.bad))
-    for file in documents_of(drop):
+    matched: list[tuple[CheckedDocument, dict[CocoId, MatchedImage]]] = []
+    listed: list[DropFile] = []
+    beside = results_beside(drop)
+    for file in [*documents_of(drop), *beside]:
         relative = drop.relative(file.key)
         data = read_sealed(source, file)
+        if is_list(data):
+            listed.append(file)
+            continue
+        if file in beside:
+            continue
         local = "://" not in drop.place.root
         document = check_document(
             data,
@@ -95,7 +106,22 @@ def match_documents(
         if document.rejected:
             return DropContent(findings=content.findings, rejected=True)
         content.bad_images |= _refused_images(document, data, max_bytes, names)
-        _match(content, document, relative, images, names)
+        by_id = _match_images(content, document, relative, images, names)
+        _match_annotations(content, document, relative, by_id)
+        matched.append((document, by_id))
+    for file in listed:
+        # After all others: results are of images and categories that those have.
+        relative = drop.relative(file.key)
+        references = [document for document, _ in matched]
+        found, reference = check_results(read_sealed(source, file), relative, references, max_bytes)
+        if file in beside and [f.rule for f in found.findings] == ["document.type"]:
+            continue  # the results of something else
+        content.findings += [f for f in found.findings if f.verdict != "note"]
+        content.notes += [f for f in found.findings if f.verdict == "note"]
+        if found.rejected:
+            return DropContent(findings=content.findings, rejected=True)
+        by_id = next(by_id for document, by_id in matched if document is reference)
+        _match_annotations(content, found, relative, by_id)
     content.notes += unused_files(drop, {*images.stored, *images.bad, *images.masks})
     content.notes += _turned(drop, images)
     for key, stored in images.stored.items():
@@ -128,27 +154,30 @@ def _turned(drop: SealedDrop, images: DropImages) -> list[Finding]:
 def _refused_images(
     document: CheckedDocument, data: bytes, max_bytes: int, names: FileNames
 ) -> set[str]:
-    """Keys of the images whose entry is wrong; the pointer where an entry names no file."""
-    pointers = {f.pointer for f in document.findings if f.verdict == "image"}
-    if not pointers:
+    """Keys of the images whose entry is wrong; file and pointer where an entry names none."""
+    findings = [f for f in document.findings if f.verdict == "image"]
+    if not findings:
         return set()
-    entries = parse_json(data, max_bytes)["images"]
+    parsed = parse_json(data, max_bytes)
     refused = set()
-    for pointer in pointers:
-        entry = entries[int(pointer.split("/")[2])]
+    for finding in findings:
+        section, *rest = finding.pointer.split("/")[1:]
+        # SA-1B has one image to a document: its entry is not in a list.
+        entry = parsed[section] if section == "image" else parsed[section][int(rest[0])]
         name = entry.get("file_name") if isinstance(entry, dict) else None
-        refused.add((names.find(name) if isinstance(name, str) else None) or pointer)
+        key = names.find(name) if isinstance(name, str) else None
+        refused.add(key or f"{finding.file}#{finding.pointer}")
     return refused
 
 
-def _match(
+def _match_images(
     content: DropContent,
     document: CheckedDocument,
     relative: str,
     images: DropImages,
     names: FileNames,
-) -> None:
-    by_id: dict[int | str, MatchedImage] = {}
+) -> dict[CocoId, MatchedImage]:
+    by_id: dict[CocoId, MatchedImage] = {}
     for coco in document.images:
         key = names.find(coco.file_name)
         if key in images.stored:
@@ -159,6 +188,15 @@ def _match(
             content.findings.append(
                 make_finding(relative, coco.pointer, "image.missing", coco.file_name)
             )
+    return by_id
+
+
+def _match_annotations(
+    content: DropContent,
+    document: CheckedDocument,
+    relative: str,
+    by_id: Mapping[CocoId, MatchedImage],
+) -> None:
     for annotation in document.annotations:
         if annotation.image_id in by_id:
             content.annotations.append((by_id[annotation.image_id], annotation))

@@ -6,7 +6,12 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from storage.errors import QueryRefusedError, QueryTimeoutError
+from storage.errors import (
+    QueryRefusedError,
+    QueryTimeoutError,
+    UnknownTableError,
+    UnknownVersionError,
+)
 from storage.lake import Lake
 from storage.schemas import TABLES, UNIT_TABLES
 from storage.session import connect, read_only_query
@@ -232,3 +237,13 @@ def test_a_query_that_takes_too_long_is_stopped(local_lake: Lake):
 def test_wrong_sql_says_what_is_wrong(local_lake: Lake):
     with pytest.raises(duckdb.BinderException, match="no_such_column"):
         read_only_query(local_lake, "SELECT no_such_column FROM segments")
+
+
+def test_a_version_or_table_that_does_not_exist_is_named(local_lake: Lake, segment: Row):
+    local_lake.append("segments", [segment()], "unit")
+    with pytest.raises(UnknownVersionError, match="no version 9; its newest is 1"):
+        read_only_query(local_lake, "SELECT 1", versions={"segments": 9})
+    with pytest.raises(UnknownTableError, match="'pages'"):
+        read_only_query(local_lake, "SELECT 1", versions={"pages": 1})
+    # A table that was never written is empty at any version.
+    assert read_only_query(local_lake, "SELECT 1", versions={"images": 9}).num_rows == 1

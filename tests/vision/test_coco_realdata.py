@@ -55,6 +55,19 @@ def test_panoptic_segments_as_compressed_masks_keep_their_stated_area():
     assert all(a.area_px == raw[a.id]["area"] for a in result.annotations)
 
 
+def test_panoptic_pngs_give_the_masks_of_the_same_segments():
+    folder = REAL / "panopticapi"
+    file = folder / "panoptic_examples.json"
+    pngs = folder / "panoptic_examples"
+    result = check_document(
+        file.read_bytes(), file.name, read_file=lambda name: (pngs / name).read_bytes()
+    )
+    assert result.findings == []
+    compressed = folder / "panoptic_coco_detection_format.json"
+    other = check_document(compressed.read_bytes(), compressed.name)
+    assert sorted(a.rle for a in result.annotations) == sorted(a.rle for a in other.annotations)
+
+
 def test_boxes_without_masks_are_all_reported():
     file = REAL / "sahi" / "visdrone2019-det-train-first50image.json"
     result = check_document(file.read_bytes(), file.name)

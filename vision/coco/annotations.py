@@ -1,12 +1,13 @@
 """Read the `annotations` of a COCO document, one by one."""
 
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from vision.coco.findings import FindingLog, show
 from vision.coco.identifiers import CocoId, IdentifierError, parse_identifier
 from vision.coco.json_text import DocumentError
+from vision.coco.mask_files import MaskFiles
 from vision.coco.records import CocoAnnotation, CocoImage
 from vision.coco.segmentation import SegmentationError, read_segmentation
 from vision.masks.rle import rle_area, rle_bbox
@@ -19,10 +20,16 @@ _MAX_COORDINATE = 2**53
 _OUTLINE_SHARE = 1.0
 
 
-class _Unusable(Exception):  # noqa: N818 - it never leaves this module
+class UnusableEntryError(ValueError):
+    """An entry that has to be set aside.
+
+    Attributes:
+        facts: The broken rule, the JSON pointer, and the offending part of the input.
+    """
+
     def __init__(self, rule: str, pointer: str, value: object) -> None:
         self.facts = (rule, pointer, value)
-        super().__init__(rule)
+        super().__init__(f"{rule} at {pointer}")
 
 
 class AnnotationReader:
@@ -35,6 +42,7 @@ class AnnotationReader:
         categories: Mapping[CocoId, str],
         damaged: Mapping[str, tuple[str, float]],
         log: FindingLog,
+        files: MaskFiles,
     ) -> None:
         """Prepare to read.
 
@@ -45,50 +53,61 @@ class AnnotationReader:
             damaged: For each entry with a number that is not finite, by pointer: the pointer to
                 the number, and the number.
             log: Receives the findings.
+            files: The mask files beside the document.
         """
         self._images = images
         self._set_aside = set_aside
         self._categories = categories
         self._damaged = damaged
         self._log = log
+        self._files = files
 
-    def read(self, entries: list[Any]) -> list[CocoAnnotation]:
+    def read(
+        self, entries: Sequence[tuple[str, Any]], rle_is_usual: bool = False
+    ) -> list[CocoAnnotation]:
         """Keep every usable annotation, and record a finding for each of the others.
 
+        Args:
+            entries: JSON pointer and value of each; their ids differ.
+            rle_is_usual: Whether run lengths are how this kind of document gives every mask.
+
         Raises:
-            DocumentError: An id does not fit 64 bits.
+            DocumentError: An id does not fit 64 bits, or a path could lead out of the drop.
         """
-        ids = Counter(_quiet_identifier(entry) for entry in entries)
+        ids = Counter(_quiet_identifier(entry) for _, entry in entries)
         annotations = []
-        for i, entry in enumerate(entries):
+        for at, entry in entries:
             try:
-                annotations.append(self._read_one(entry, f"/annotations/{i}", ids))
-            except _Unusable as error:
+                annotations.append(self._read_one(entry, at, ids, rle_is_usual))
+            except UnusableEntryError as error:
                 self._log.add(*error.facts)
         return annotations
 
-    def _read_one(self, entry: Any, at: str, ids: Counter[CocoId | None]) -> CocoAnnotation:
+    def _read_one(
+        self, entry: Any, at: str, ids: Counter[CocoId | None], rle_is_usual: bool
+    ) -> CocoAnnotation:
         if not isinstance(entry, dict):
-            raise _Unusable("annotation.type", at, entry)
-        if at in self._damaged:
-            raise _Unusable("annotation.not_finite", *self._damaged[at])
+            raise UnusableEntryError("annotation.type", at, entry)
+        self.check_finite(at)
         annotation_id = self._identifier(entry, "id", at)
         if ids[annotation_id] > 1:
-            raise _Unusable("annotation.duplicate_id", f"{at}/id", annotation_id)
-        image = self._image(entry, at)
+            raise UnusableEntryError("annotation.duplicate_id", f"{at}/id", annotation_id)
+        image = self.image_of(entry, at)
         category_id = self._identifier(entry, "category_id", at)
         if category_id not in self._categories:
-            raise _Unusable("annotation.category_unknown", f"{at}/category_id", category_id)
+            raise UnusableEntryError(
+                "annotation.category_unknown", f"{at}/category_id", category_id
+            )
         iscrowd = _crowd_flag(entry, at)
         _check_score(entry, at)
         box = _stated_box(entry, at)
         try:
-            rle, kind = read_segmentation(entry, image, at, self._log)
+            rle, kind = read_segmentation(entry, image, at, self._log, self._files)
         except SegmentationError as error:
-            raise _Unusable(error.rule, at + error.pointer, error.value) from None
+            raise UnusableEntryError(error.rule, at + error.pointer, error.value) from None
         if iscrowd and kind == "polygon":
             self._log.add("annotation.crowd_polygon", f"{at}/iscrowd", 1)
-        if not iscrowd and kind != "polygon":
+        if not iscrowd and kind.endswith("rle") and not rle_is_usual:
             self._log.add("annotation.instance_rle", f"{at}/iscrowd", 0)
         area_px = rle_area(rle)
         bbox = rle_bbox(rle, image.height, image.width)
@@ -107,21 +126,36 @@ class AnnotationReader:
             segmentation_kind=kind,
         )
 
-    def _image(self, entry: dict[str, Any], at: str) -> CocoImage:
+    def check_finite(self, at: str) -> None:
+        """Refuse an entry that holds NaN or infinity.
+
+        Raises:
+            UnusableEntryError: It does.
+        """
+        if at in self._damaged:
+            raise UnusableEntryError("annotation.not_finite", *self._damaged[at])
+
+    def image_of(self, entry: Mapping[str, Any], at: str) -> CocoImage:
+        """The image that an entry names.
+
+        Raises:
+            UnusableEntryError: It names none that can be used.
+            DocumentError: The id does not fit 64 bits.
+        """
         image_id = self._identifier(entry, "image_id", at)
         if image_id in self._set_aside:
-            raise _Unusable("annotation.image_quarantined", f"{at}/image_id", image_id)
+            raise UnusableEntryError("annotation.image_quarantined", f"{at}/image_id", image_id)
         if image_id not in self._images:
-            raise _Unusable("annotation.image_unknown", f"{at}/image_id", image_id)
+            raise UnusableEntryError("annotation.image_unknown", f"{at}/image_id", image_id)
         return self._images[image_id]
 
-    def _identifier(self, entry: dict[str, Any], key: str, at: str) -> CocoId:
+    def _identifier(self, entry: Mapping[str, Any], key: str, at: str) -> CocoId:
         try:
             identifier, note = parse_identifier(entry.get(key))
         except IdentifierError as error:
             if error.too_large:
                 raise DocumentError("id.too_large", error.value, f"{at}/{key}") from None
-            raise _Unusable(f"annotation.{key}", f"{at}/{key}", error.value) from None
+            raise UnusableEntryError(f"annotation.{key}", f"{at}/{key}", error.value) from None
         if note:
             self._log.add(note, f"{at}/{key}", entry[key])
         return identifier
@@ -158,7 +192,7 @@ def _quiet_identifier(entry: Any) -> CocoId | None:
 def _crowd_flag(entry: dict[str, Any], at: str) -> bool:
     flag = entry.get("iscrowd", 0)
     if not isinstance(flag, int) or flag not in (0, 1):
-        raise _Unusable("annotation.iscrowd", f"{at}/iscrowd", flag)
+        raise UnusableEntryError("annotation.iscrowd", f"{at}/iscrowd", flag)
     return bool(flag)
 
 
@@ -166,7 +200,7 @@ def _check_score(entry: dict[str, Any], at: str) -> None:
     score = entry.get("score", 0.0)
     number = isinstance(score, int | float) and not isinstance(score, bool)
     if score is not None and not number:
-        raise _Unusable("annotation.score", f"{at}/score", score)
+        raise UnusableEntryError("annotation.score", f"{at}/score", score)
 
 
 def _stated_box(entry: dict[str, Any], at: str) -> list[float] | None:
@@ -175,11 +209,11 @@ def _stated_box(entry: dict[str, Any], at: str) -> list[float] | None:
         return None
     pointer = f"{at}/bbox"
     if not isinstance(box, list) or len(box) != 4:
-        raise _Unusable("bbox.type", pointer, box)
+        raise UnusableEntryError("bbox.type", pointer, box)
     if any(isinstance(v, bool) or not isinstance(v, int | float) for v in box):
-        raise _Unusable("bbox.type", pointer, box)
+        raise UnusableEntryError("bbox.type", pointer, box)
     if any(abs(v) > _MAX_COORDINATE for v in box):
-        raise _Unusable("bbox.type", pointer, box)
+        raise UnusableEntryError("bbox.type", pointer, box)
     if box[2] < 0 or box[3] < 0:
-        raise _Unusable("bbox.negative", pointer, box)
+        raise UnusableEntryError("bbox.negative", pointer, box)
     return box

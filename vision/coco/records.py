@@ -6,7 +6,9 @@ from typing import Literal
 from vision.coco.findings import Finding
 from vision.coco.identifiers import CocoId
 
-SegmentationKind = Literal["polygon", "uncompressed_rle", "compressed_rle"]
+SegmentationKind = Literal[
+    "polygon", "uncompressed_rle", "compressed_rle", "mask_file", "panoptic_png"
+]
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,14 @@ class CheckedDocument:
         annotations: Usable annotations, in file order.
         categories: Name of each category by id.
         findings: Broken rules. A single `reject` means that nothing is usable.
+        set_aside: Ids of images that cannot be used.
     """
 
     images: list[CocoImage] = field(default_factory=list)
     annotations: list[CocoAnnotation] = field(default_factory=list)
     categories: dict[CocoId, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    set_aside: frozenset[CocoId] = frozenset()
 
     @property
     def rejected(self) -> bool:

@@ -137,6 +137,10 @@ _ANNOTATION = {
     "mask_png.mode": "a gray PNG",
     "mask_png.corrupt": "an undamaged PNG",
     "mask_png.too_large": "a mask within the pixel limit",
+    "panoptic.segments": "a list of segments",
+    "panoptic.png_mode": "an RGB PNG of 8 bits",
+    "panoptic.segment_missing": "the id of a segment, from 1, that the PNG shows",
+    "panoptic.id_unknown": "PNG pixels whose id is in segments_info, or 0",
 }
 
 _NOTE = {
@@ -157,6 +161,7 @@ _NOTE = {
     "annotation.crowd_polygon": "RLE for a crowd",
     "annotation.instance_rle": "polygons for a single instance",
     "segmentation.file_not_read": "segmentation or segmentation_file; the first is read",
+    "result.box_only": "a mask; the box is taken as one",
     "bbox.missing": "a box; it is computed from the mask",
     "bbox.differs": "the box of the mask; it is computed anew",
     "area.differs": "the area of the mask; it is computed anew",

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision.coco.findings import FindingLog
+from vision.coco.mask_files import MaskFileError, MaskFiles
 from vision.coco.records import CocoImage, SegmentationKind
 from vision.masks.polygons import (
     PolygonError,
@@ -38,7 +39,7 @@ class SegmentationError(ValueError):
 
 
 def read_segmentation(
-    annotation: dict[str, Any], image: CocoImage, pointer: str, log: FindingLog
+    annotation: dict[str, Any], image: CocoImage, pointer: str, log: FindingLog, files: MaskFiles
 ) -> tuple[bytes, SegmentationKind]:
     """Rasterise or check the mask of an annotation.
 
@@ -47,6 +48,7 @@ def read_segmentation(
         image: The image it belongs to.
         pointer: JSON pointer to the annotation.
         log: Receives notes on what was repaired.
+        files: The mask files beside the document.
 
     Returns:
         Canonical compressed COCO counts at the size of the image, of at least one foreground pixel,
@@ -54,7 +56,13 @@ def read_segmentation(
 
     Raises:
         SegmentationError: There is no segmentation, or it describes no mask of this image.
+        DocumentError: The name of a mask file could lead out of the drop.
     """
+    if annotation.get("segmentation_file") is not None:
+        if annotation.get("segmentation") in (None, []):
+            return _read_file(annotation["segmentation_file"], image, pointer, files), "mask_file"
+        at = f"{pointer}/segmentation_file"
+        log.add("segmentation.file_not_read", at, annotation["segmentation_file"])
     if "segmentation" not in annotation:
         raise SegmentationError("segmentation.missing", sorted(annotation), "")
     segmentation = annotation["segmentation"]
@@ -71,6 +79,13 @@ def read_segmentation(
         log.add("polygon.flat_list", where, segmentation)
         return _read_polygons([segmentation], image, where, log, flat=True), "polygon"
     return _read_polygons(segmentation, image, where, log), "polygon"
+
+
+def _read_file(name: object, image: CocoImage, pointer: str, files: MaskFiles) -> bytes:
+    try:
+        return files.read_mask(name, image, f"{pointer}/segmentation_file")
+    except MaskFileError as error:
+        raise SegmentationError(error.rule, error.value, "/segmentation_file") from None
 
 
 def _read_rle(segmentation: dict[str, Any], image: CocoImage) -> tuple[bytes, SegmentationKind]:
