@@ -10,17 +10,20 @@ label of a matched mask should be that object's category, that of the others `un
 from __future__ import annotations
 
 import argparse
+import os
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from rich.progress import track
 
 from benchmarks.record import write_record
-from examples.comics import generate_page
+from examples.comics import Page, generate_page
 from vision.clip import UNKNOWN, load_labeller
 from vision.masks.rle import mask_to_rle, rle_iou
 from vision.sam2 import load_segmenter
+from vision.segmenter import Mask
 
 CATEGORIES = ("panel", "bubble", "character", "text")
 MIN_AREA_PX = 100
@@ -44,11 +47,15 @@ def main() -> None:
     confusion: Counter[tuple[str, str]] = Counter()
     masks_seen = 0
     seeds = range(options.seed_start, options.seed_start + options.pages)
-    for seed in track(seeds, description="pages"):
+
+    def cut(seed: int) -> tuple[Page, list[Mask]]:
         page = generate_page(seed)
+        return page, segmenter.segment(page.image)
+
+    threads = ThreadPoolExecutor(os.cpu_count())
+    for page, masks in track(threads.map(cut, seeds), description="pages", total=len(seeds)):
         height, width = page.image.shape[:2]
         objects = [o for o in page.objects if o.mask.sum() >= MIN_AREA_PX and not o.iscrowd]
-        masks = segmenter.segment(page.image)
         masks_seen += len(masks)
         truth = [mask_to_rle(o.mask) for o in objects]
         iou = np.zeros((len(masks), len(truth)))

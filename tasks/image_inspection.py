@@ -4,7 +4,6 @@ Image decoders are C code that reads bytes of strangers. A child has a limit of 
 for each image; what breaks it is set aside by name, and a new child takes over.
 """
 
-import atexit
 import resource
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,7 @@ from concurrent.futures import TimeoutError
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
+from multiprocessing.util import Finalize
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
@@ -124,5 +124,6 @@ def _pool() -> ProcessPool:
         pool.stop()  # type: ignore[no-untyped-call]
         pool.join()
 
-    atexit.register(stop)
+    # Unlike atexit, this is also called in a process that multiprocessing started.
+    Finalize(None, stop, exitpriority=100)
     return pool

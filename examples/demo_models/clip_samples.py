@@ -20,15 +20,21 @@ MATCHED_IOU = 0.7
 JUNK_IOU = 0.5
 """A mask that overlaps every object less than this is none of them."""
 
+FOUND_JUNK_IOU = 0.6
+"""The same for masks that a SAM found: half-found objects are most of what it gets wrong."""
+
 MIN_AREA_PX = 30
 
 
-def true_labels(masks: Sequence[NDArray[np.bool_]], page: Page) -> list[str | None]:
+def true_labels(
+    masks: Sequence[NDArray[np.bool_]], page: Page, junk_iou: float = JUNK_IOU
+) -> list[str | None]:
     """What each mask is, measured against the page's objects.
 
     Args:
         masks: bool, shape (h, w) each, of the page.
         page: The page with its objects.
+        junk_iou: Masks that overlap every object less than this are `unknown`.
 
     Returns:
         The category of the object it matches, `unknown` for a mask of nothing, None where neither
@@ -48,13 +54,13 @@ def true_labels(masks: Sequence[NDArray[np.bool_]], page: Page) -> list[str | No
         in_crowd = any(
             o.iscrowd and part > 0.5 for o, part in zip(page.objects, inside, strict=True)
         )
-        is_crowd = page.objects[best].iscrowd and iou[index, best] >= JUNK_IOU
+        is_crowd = page.objects[best].iscrowd and iou[index, best] >= junk_iou
         if area[index] < MIN_AREA_PX or in_crowd or is_crowd:
             labels.append(None)
         elif iou[index, best] >= MATCHED_IOU:
             labels.append(page.objects[best].category)
         else:
-            labels.append(UNKNOWN if iou[index, best] < JUNK_IOU else None)
+            labels.append(UNKNOWN if iou[index, best] < junk_iou else None)
     return labels
 
 
@@ -77,6 +83,7 @@ def labelled_crops(
     style: CropStyle,
     size_px: int,
     rng: np.random.Generator | None = None,
+    junk_iou: float = JUNK_IOU,
 ) -> list[tuple[str, NDArray[np.uint8]]]:
     """Crops of the masks whose label is clear.
 
@@ -86,9 +93,10 @@ def labelled_crops(
         style: How segments are cut out.
         size_px: Side of a crop.
         rng: Varies the context a little, for training; None cuts exactly as the labeller does.
+        junk_iou: Masks that overlap every object less than this are `unknown`.
     """
     crops: list[tuple[str, NDArray[np.uint8]]] = []
-    for mask, label in zip(masks, true_labels(masks, page), strict=True):
+    for mask, label in zip(masks, true_labels(masks, page, junk_iou), strict=True):
         if label is None:
             continue
         cut = style

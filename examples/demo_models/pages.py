@@ -28,6 +28,9 @@ IGNORED = -1
 SMALLEST_DRAWN_PX = 256
 """Smaller samples are drawn at this size and shrunk, so that lines and letters stay whole."""
 
+SHUFFLED_PAGES = 96
+"""Pages that wait to be shown again."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -42,7 +45,7 @@ class Sample:
     ids: torch.Tensor
 
 
-def sample_from_page(page: Page, size_px: int, flip: bool = False) -> Sample:
+def sample_from_page(page: Page, size_px: int) -> Sample:
     """Squash a page to `size_px` square and draw its objects into id maps, smallest on top."""
     height, width = page.image.shape[:2]
     ids = np.zeros((len(LEVELS), height, width), np.int16)
@@ -55,30 +58,37 @@ def sample_from_page(page: Page, size_px: int, flip: bool = False) -> Sample:
     image = cv2.resize(page.image, size, interpolation=cv2.INTER_AREA)
     maps = [cv2.resize(level, size, interpolation=cv2.INTER_NEAREST) for level in ids]
     square: NDArray[np.int16] = np.stack(maps)
-    if flip:
-        image, square = image[:, ::-1], square[:, :, ::-1]
     return Sample(
         torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
-        torch.from_numpy(np.ascontiguousarray(square)),
+        torch.from_numpy(square),
     )
 
 
 class PageStream(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
-    """An endless stream of new pages; worker `w` of `n` draws seeds w, w + n, w + 2n, ..."""
+    """An endless stream of pages, each shown `repeats` times, some mirrored, in random order.
 
-    def __init__(self, size_px: int, first_seed: int) -> None:
+    Args:
+        size_px: side of the square samples.
+        seeds: of the pages, in steps of the number of processes that draw pages, so that no two
+            processes draw the same one.
+        repeats: how often a page is shown; drawing a small page takes longer than learning from it.
+    """
+
+    def __init__(self, size_px: int, seeds: range, repeats: int = 1) -> None:
         self.size_px = size_px
-        self.first_seed = first_seed
+        self.seeds = seeds
+        self.repeats = repeats
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         worker = get_worker_info()
-        index, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        seed = self.first_seed + index
+        seeds = self.seeds[worker.id :: worker.num_workers] if worker else self.seeds
         cv2.setNumThreads(0)
-        while True:
-            if seed >= FIRST_HELD_OUT_SEED:
-                raise ValueError(f"training seeds end below {FIRST_HELD_OUT_SEED}, got {seed}")
+        random = np.random.default_rng(seeds.start)
+        waiting: list[Sample] = []
+        for seed in seeds:
             page = generate_page(seed, max(self.size_px, SMALLEST_DRAWN_PX))
-            sample = sample_from_page(page, self.size_px, flip=seed % 2 == 1)
-            yield sample.image, sample.ids
-            seed += step
+            waiting += [sample_from_page(page, self.size_px)] * self.repeats
+            while len(waiting) > (SHUFFLED_PAGES if self.repeats > 1 else 0):
+                sample = waiting.pop(int(random.integers(len(waiting))))
+                axes = [-1] if random.random() < 0.5 else []
+                yield sample.image.flip(axes), sample.ids.flip(axes)

@@ -60,30 +60,31 @@ def mask_losses(
     """Loss of masks against targets.
 
     Args:
-        logits: float, (prompts, masks, h, w).
+        logits: float, (prompts, masks, h, w), a whole fraction of the target's size.
         predicted_iou: float, (prompts, masks), 0..1.
         object_logits: float, (prompts, 1): is there any object under the prompt.
-        target: bool, (prompts, masks, h, w); an empty mask means no object at that level.
+        target: bool, (prompts, masks, H, W); an empty mask means no object at that level.
         weights: of the losses that look at single pixels.
     """
     present = target.flatten(2).any(-1)
     count = max(1, int(present.sum()))
     # Only masks with a target are worth the arithmetic: about half of them have none.
-    chosen, truth = logits[present].flatten(1), target[present].flatten(1)
-    # z > 0 where the prediction is right, so that sigmoid(z) is the probability of the truth.
-    z = torch.where(truth, chosen, -chosen)
-    alpha = torch.where(truth, 0.25, 0.75)
-    focal = (alpha * torch.sigmoid(-z).square() * F.softplus(-z)).mean(-1)
+    truth = target[present].flatten(1)
+    chosen = F.interpolate(logits[present][:, None], size=target.shape[-2:], mode="bilinear")
+    chosen = chosen.flatten(1)
     probability = chosen.sigmoid()
     overlap = (probability * truth).sum(-1)
-    dice = 1 - (2 * overlap + 1) / (probability.sum(-1) + truth.sum(-1) + 1)
+    masks = DICE_WEIGHT * (1 - (2 * overlap + 1) / (probability.sum(-1) + truth.sum(-1) + 1))
+    if weights.focal:
+        masks = masks + weights.focal * _focal(chosen, truth)
+    if weights.balanced:
+        masks = masks + weights.balanced * balanced_cross_entropy(chosen[:, None], truth[:, None])
     with torch.no_grad():
         hard = chosen > 0
         found = (hard & truth).sum(-1) / (hard | truth).sum(-1)
         iou = torch.zeros_like(predicted_iou)
         iou[present] = found.to(iou.dtype)
-    even = balanced_cross_entropy(chosen[:, None], truth[:, None])
-    mask_term = (weights.balanced * even + weights.focal * focal + DICE_WEIGHT * dice).sum() / count
+    mask_term = masks.sum() / count
     iou_term = (predicted_iou - iou).square().mean()
     object_term = F.binary_cross_entropy_with_logits(
         object_logits.squeeze(1), present.any(1).float()
@@ -92,3 +93,10 @@ def mask_losses(
         mask_term + IOU_WEIGHT * iou_term + OBJECT_WEIGHT * object_term,
         float(found.sum() / count),
     )
+
+
+def _focal(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Mean focal loss of each row (gamma 2, alpha 0.25)."""
+    # z > 0 where the prediction is right, so that sigmoid(z) is the probability of the truth.
+    z = torch.where(truth, logits, -logits)
+    return (torch.where(truth, 0.25, 0.75) * torch.sigmoid(-z).square() * F.softplus(-z)).mean(-1)

@@ -14,9 +14,12 @@ the mistakes it will have to refuse; `--start` continues from weights instead of
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from examples.comics import Page, generate_page
-from examples.demo_models.clip_samples import labelled_crops, page_masks
+from examples.demo_models.clip_samples import FOUND_JUNK_IOU, labelled_crops, page_masks
 from examples.demo_models.crop_pool import CropPool
 from examples.demo_models.pages import FIRST_HELD_OUT_SEED
 from vision.clip import UNKNOWN, LabelSet, load_label_set
@@ -143,11 +146,12 @@ class Training:
         segmenter = load_segmenter(f"file:{weights}", "demo", "cpu")
         style, size_px = self.label_set.crop, self.clip.image_size_px
         pool = CropPool(self.pools[0].labels, size_px, POOL_PER_LABEL)
-        for _ in range(pages):
-            page = self.next_page()
-            found = segmenter.segment(page.image)
-            masks = [rle_to_mask(mask.rle, *page.image.shape[:2]) for mask in found]
-            pool.add(labelled_crops(page, masks, style, size_px))
+        drawn = [self.next_page() for _ in range(pages)]
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            every_found = threads.map(lambda page: segmenter.segment(page.image), drawn)
+            for page, found in zip(drawn, every_found, strict=True):
+                masks = [rle_to_mask(mask.rle, *page.image.shape[:2]) for mask in found]
+                pool.add(labelled_crops(page, masks, style, size_px, junk_iou=FOUND_JUNK_IOU))
         self.pools.append(pool)
 
     def step(self, learning_rate: float) -> float:
@@ -265,6 +269,13 @@ def main() -> None:
         start=arguments.start,
     )
     save_half(model, arguments.output / "clip.safetensors")
+    record = {
+        "seed": arguments.seed,
+        "steps": arguments.steps,
+        "pages_cut_by_sam": arguments.sam_pages if found_masks else 0,
+        "continued": arguments.start is not None,
+    }
+    (arguments.output / "clip-training.json").write_text(json.dumps(record, indent=2) + "\n")
     _say(f"stored {arguments.output / 'clip.safetensors'}")
 
 

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
+from examples.demo_models.data_parallel import average_over_processes, run_processes
 from examples.demo_models.dense_head import DenseHead
-from examples.demo_models.pages import PageStream
+from examples.demo_models.pages import FIRST_HELD_OUT_SEED, PageStream
 from examples.demo_models.sam_losses import PixelWeights, mask_losses
 from examples.demo_models.sam_prompts import (
     correction_clicks,
@@ -47,20 +47,22 @@ class Stage:
     Attributes:
         until: the share of the time at which it ends, 0..1.
         size_px: side of the square image.
-        batch: pages a step.
+        batch: pages a step, of all processes together.
+        repeats: how often a page is shown.
         weights: of the pixel losses.
     """
 
     until: float
     size_px: int
     batch: int
+    repeats: int
     weights: PixelWeights
 
 
 STAGES = (
-    Stage(0.25, 128, 12, PixelWeights(focal=0.0, balanced=1.0)),
-    Stage(0.6, 256, 6, PixelWeights(focal=5.0, balanced=0.5)),
-    Stage(1.0, FULL_PX, 4, PixelWeights(focal=20.0, balanced=0.0)),
+    Stage(0.3, 128, 16, 3, PixelWeights(focal=0.0, balanced=1.0)),
+    Stage(0.65, 256, 8, 2, PixelWeights(focal=5.0, balanced=0.5)),
+    Stage(1.0, FULL_PX, 4, 1, PixelWeights(focal=20.0, balanced=0.0)),
 )
 
 
@@ -80,7 +82,8 @@ class Recipe:
     average_decay: float = 0.998
     first_seed: int = 0
     seed: int = 7
-    workers: int = 1
+    processes: int = 1
+    finest_frequency: float = 2.5
 
 
 class Decoder:
@@ -138,9 +141,10 @@ def batch_loss(
     device = decode.embedding.device
     clicks = sample_clicks(ids, recipe.clicks, generator)
     logits, iou, object_logits = decode(clicks.points_xy.flatten(0, 1), clicks.labels.flatten(0, 1))
-    fine = F.interpolate(logits[:, 1:].float(), scale_factor=2, mode="bilinear")
-    target = targets(ids, clicks.ids, fine.shape[-1]).to(device)
-    losses = mask_losses(fine, iou[:, 1:].float(), object_logits.float(), target, weights)
+    target = targets(ids, clicks.ids, 2 * logits.shape[-1]).to(device)
+    losses = mask_losses(
+        logits[:, 1:].float(), iou[:, 1:].float(), object_logits.float(), target, weights
+    )
     total = losses.total + recipe.dense_weight * head.loss(
         [decode.embedding, *decode.high_resolution[::-1]], ids
     )
@@ -171,17 +175,27 @@ def _box_loss(
     return first.total + second.total
 
 
-def train(recipe: Recipe, output: Path, device: str, resume: bool) -> None:
-    """Train for `recipe.minutes` and write `sam2.safetensors` and its training record."""
+def train(rank: int, recipe: Recipe, output: Path, device: str, resume: bool) -> None:
+    """Train for `recipe.minutes` and write `sam2.safetensors` and its training record.
+
+    Args:
+        rank: number of this process, 0 to `recipe.processes` - 1; the first one writes.
+        recipe: what to train with.
+        output: folder of the weights and of the checkpoint.
+        device: as torch names it; more than one process share a CPU only.
+        resume: go on from the checkpoint in `output`, if there is one.
+    """
     torch.manual_seed(recipe.seed)
-    generator = torch.Generator().manual_seed(recipe.seed)
     models = {stage.size_px: demo_model(stage.size_px).to(device).train() for stage in STAGES}
     model = models[FULL_PX]
+    _spread_frequencies(model, recipe.finest_frequency)
     for other in models.values():
         _share_weights(other, model)
     head = DenseHead(_feature_channels(model)).to(device)
     average = deepcopy(model).requires_grad_(False)
-    optimizer = torch.optim.AdamW(_parameter_groups(model, head, recipe), lr=recipe.learning_rate)
+    groups = _parameter_groups(model, head, recipe)
+    parameters = [p for group in groups for p in group["params"]]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate)
     checkpoint = output / "sam2-training.pt"
     step, spent_s = 0, 0.0
     if resume and checkpoint.exists():
@@ -191,15 +205,17 @@ def train(recipe: Recipe, output: Path, device: str, resume: bool) -> None:
         head.load_state_dict(state["head"])
         optimizer.load_state_dict(state["optimizer"])
         step, spent_s = state["step"], state["spent_s"]
+    generator = torch.Generator().manual_seed(recipe.seed + recipe.processes * step + rank)
     streams: dict[int, Iterator[list[torch.Tensor]]] = {}
     started = last_saved = time.monotonic()
     seen = 0.0
-    while (progress := (spent_s + time.monotonic() - started) / (recipe.minutes * 60)) < 1:
+    progress = spent_s / (recipe.minutes * 60)
+    while progress < 1:
         stage = next(stage for stage in STAGES if progress < stage.until)
         size = stage.size_px
         if size not in streams:
             streams.clear()
-            streams[size] = _stream(stage, recipe, step)
+            streams[size] = _stream(stage, recipe, step, rank)
         images, ids = next(streams[size])
         rate = recipe.learning_rate * _schedule(progress, step, recipe.warmup_steps)
         for group in optimizer.param_groups:
@@ -210,6 +226,11 @@ def train(recipe: Recipe, output: Path, device: str, resume: bool) -> None:
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        elapsed_s = spent_s + time.monotonic() - started
+        # All processes must agree on how far they are, or they would change stages apart.
+        iou, progress = average_over_processes(
+            parameters, [iou, elapsed_s / (recipe.minutes * 60)], recipe.processes
+        )
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
         if torch.isfinite(norm):
             optimizer.step()
@@ -219,19 +240,27 @@ def train(recipe: Recipe, output: Path, device: str, resume: bool) -> None:
                 mean.lerp_(value, 1 - decay)
         step += 1
         seen = 0.98 * seen + 0.02 * iou if step > 1 else iou
+        if rank:
+            continue
         if step % 25 == 0:
             print(
                 f"step {step:6d}  {progress:6.1%}  {size} px  loss {loss.item():.3f}  "
-                f"click IoU {seen:.3f}  {time.monotonic() - started:.0f} s",
+                f"click IoU {seen:.3f}  {elapsed_s:.0f} s",
                 flush=True,
             )
-        if time.monotonic() - last_saved > 180:
+        if time.monotonic() - last_saved > 180 or progress >= 1:
             last_saved = time.monotonic()
-            elapsed = spent_s + last_saved - started
-            _save(output, model, head, average, optimizer, step, elapsed, recipe)
-    _save(
-        output, model, head, average, optimizer, step, spent_s + time.monotonic() - started, recipe
-    )
+            _save(output, model, head, average, optimizer, step, elapsed_s, recipe)
+
+
+def _spread_frequencies(model: Any, finest: float) -> None:
+    """Let the frequencies that clicks are encoded with reach `finest` times SAM's own.
+
+    SAM draws 128 frequencies from one normal distribution; with half as many, finer ones are
+    needed for a click to tell one text line from the next.
+    """
+    frequencies = model.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+    frequencies *= torch.logspace(0, math.log10(finest), frequencies.shape[1])
 
 
 def _share_weights(other: Any, model: Any) -> None:
@@ -270,10 +299,12 @@ def _schedule(progress: float, step: int, warmup_steps: int) -> float:
     return min(1.0, (step + 1) / warmup_steps) * (0.02 + 0.49 * (1 + math.cos(math.pi * progress)))
 
 
-def _stream(stage: Stage, recipe: Recipe, step: int) -> Iterator[list[torch.Tensor]]:
-    # Sixteen pages a step at most keep the seeds of a resumed run apart from those already seen.
-    stream = PageStream(stage.size_px, recipe.first_seed + 16 * step)
-    return iter(DataLoader(stream, stage.batch, num_workers=recipe.workers))
+def _stream(stage: Stage, recipe: Recipe, step: int, rank: int) -> Iterator[list[torch.Tensor]]:
+    # As many seeds a step as the largest batch keep those of a resumed run apart from those seen.
+    first = recipe.first_seed + max(stage.batch for stage in STAGES) * step
+    seeds = range(first, FIRST_HELD_OUT_SEED)[rank :: recipe.processes]
+    stream = PageStream(stage.size_px, seeds, stage.repeats)
+    return iter(DataLoader(stream, stage.batch // recipe.processes))
 
 
 def _save(
@@ -312,16 +343,18 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--first-seed", type=int, default=Recipe.first_seed)
-    parser.add_argument("--workers", type=int, default=Recipe.workers)
+    parser.add_argument("--processes", type=int, default=1, help="one a core, on a CPU")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     options = parser.parse_args()
     recipe = Recipe(
         minutes=options.minutes,
         seed=options.seed,
         first_seed=options.first_seed,
-        workers=options.workers,
+        processes=options.processes,
     )
-    train(recipe, options.output, options.device, options.resume)
+    options.output.mkdir(parents=True, exist_ok=True)
+    arguments = (recipe, options.output, options.device, options.resume)
+    run_processes(train, recipe.processes, arguments)
 
 
 if __name__ == "__main__":

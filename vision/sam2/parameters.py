@@ -97,10 +97,11 @@ PRESETS: dict[str, GeneratorParams] = {
         dedup_mask_iou=0.9,
     ),
     "demo": GeneratorParams(
-        points_per_side=20,
-        pred_iou_thresh=0.35,
+        points_per_side=24,
+        # Small things are rated low even where they are right; CLIP calls the rest unknown.
+        pred_iou_thresh=0.25,
         # A small model's logits are small too: the default offset of 1 would refuse all it finds.
-        stability_score_thresh=0.6,
+        stability_score_thresh=0.5,
         stability_score_offset=0.3,
         box_nms_thresh=0.8,
         min_mask_region_area=40,
