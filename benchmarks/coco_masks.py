@@ -85,7 +85,7 @@ def fuzz_images(seed: int, count: int) -> Iterator[AnnotatedImage]:
         if random.random() < 0.1:
             segmentation = _crowd(random, height, width)
         else:
-            draw = random.choice(
+            draw: Callable[[], float] = random.choice(
                 [
                     lambda: random.uniform(-8, 68),
                     lambda: random.randint(-10, 130) / 2,
@@ -138,7 +138,7 @@ def _outline(
 
 
 def _crowd(random: Random, height: int, width: int) -> Segmentation:
-    left, counts = height * width, []
+    left, counts = height * width, list[int]()
     longest = random.choice((2, 5, 100))
     while left:
         least = 0 if not counts or random.random() < 0.1 else 1
