@@ -1,4 +1,4 @@
-"""Settings of all tests."""
+"""Settings of all property tests; pytest loads this as a plugin."""
 
 from hypothesis import settings
 
