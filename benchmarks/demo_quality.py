@@ -52,7 +52,7 @@ def main() -> None:
         page = generate_page(seed)
         return page, segmenter.segment(page.image)
 
-    threads = ThreadPoolExecutor(os.cpu_count())
+    threads = ThreadPoolExecutor(os.cpu_count())  # a model may cut several pages at once
     for page, masks in track(threads.map(cut, seeds), description="pages", total=len(seeds)):
         height, width = page.image.shape[:2]
         objects = [o for o in page.objects if o.mask.sum() >= MIN_AREA_PX and not o.iscrowd]

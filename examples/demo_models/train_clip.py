@@ -268,6 +268,8 @@ def main() -> None:
         found_masks=found_masks,
         start=arguments.start,
     )
+    # It tells the hash of other weights now, and these would be refused; it is written last.
+    (arguments.output / "manifest.json").unlink(missing_ok=True)
     save_half(model, arguments.output / "clip.safetensors")
     record = {
         "seed": arguments.seed,

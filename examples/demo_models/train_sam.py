@@ -330,6 +330,8 @@ def _save(
     torch.save(state, partial)
     partial.replace(output / "sam2-training.pt")
     weights = {k: v.half().contiguous().cpu() for k, v in average.state_dict().items()}
+    # It tells the hash of other weights now, and these would be refused; it is written last.
+    (output / "manifest.json").unlink(missing_ok=True)
     save_file(weights, output / "sam2.safetensors", {"image_size": str(FULL_PX)})
     record = {"recipe": recipe.__dict__, "steps": step, "seconds": round(spent_s)}
     (output / "sam2-training.json").write_text(json.dumps(record, indent=2) + "\n")
