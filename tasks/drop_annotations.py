@@ -12,7 +12,6 @@ from tasks.drop_names import FileNames
 from tasks.drops import DropFile, SealedDrop
 from vision.coco import CheckedDocument, CocoAnnotation, Finding, check_document, make_finding
 from vision.coco.identifiers import CocoId
-from vision.coco.json_text import parse_json
 from vision.coco.mask_files import MAX_FILE_BYTES, MaskFileError, ReadFile
 from vision.coco.results import check_results, is_list
 
@@ -105,7 +104,7 @@ def match_documents(
         content.notes += [f for f in document.findings if f.verdict == "note"]
         if document.rejected:
             return DropContent(findings=content.findings, rejected=True)
-        content.bad_images |= _refused_images(document, data, max_bytes, names)
+        content.bad_images |= _refused_images(document, relative, names)
         by_id = _match_images(content, document, relative, images, names)
         _match_annotations(content, document, relative, by_id)
         matched.append((document, by_id))
@@ -151,23 +150,12 @@ def _turned(drop: SealedDrop, images: DropImages) -> list[Finding]:
     return [make_finding(name, "", "image.turned", f"orientation {orientation}{others}")]
 
 
-def _refused_images(
-    document: CheckedDocument, data: bytes, max_bytes: int, names: FileNames
-) -> set[str]:
+def _refused_images(document: CheckedDocument, relative: str, names: FileNames) -> set[str]:
     """Keys of the images whose entry is wrong; file and pointer where an entry names none."""
-    findings = [f for f in document.findings if f.verdict == "image"]
-    if not findings:
-        return set()
-    parsed = parse_json(data, max_bytes)
-    refused = set()
-    for finding in findings:
-        section, *rest = finding.pointer.split("/")[1:]
-        # SA-1B has one image to a document: its entry is not in a list.
-        entry = parsed[section] if section == "image" else parsed[section][int(rest[0])]
-        name = entry.get("file_name") if isinstance(entry, dict) else None
-        key = names.find(name) if isinstance(name, str) else None
-        refused.add(key or f"{finding.file}#{finding.pointer}")
-    return refused
+    return {
+        (name and names.find(name)) or f"{relative}#{pointer}"
+        for pointer, name in document.refused_names.items()
+    }
 
 
 def _match_images(

@@ -1,6 +1,6 @@
 """COCO JSON: checked reading, exact masks, writing."""
 
-from vision.coco.document import check_document
+from vision.coco.document import CocoReader, check_document
 from vision.coco.findings import Finding, make_finding
 from vision.coco.json_text import DocumentError
 from vision.coco.records import CheckedDocument, CocoAnnotation, CocoImage, SegmentationKind
@@ -12,6 +12,7 @@ __all__ = [
     "CheckedDocument",
     "CocoAnnotation",
     "CocoImage",
+    "CocoReader",
     "DocumentError",
     "Finding",
     "Rule",

@@ -1,7 +1,7 @@
 """Read the `annotations` of a COCO document, one by one."""
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from vision.coco.findings import FindingLog, show
@@ -63,34 +63,37 @@ class AnnotationReader:
         self._files = files
 
     def read(
-        self, entries: Sequence[tuple[str, Any]], rle_is_usual: bool = False
-    ) -> list[CocoAnnotation]:
+        self,
+        entries: Iterable[tuple[str, Any]],
+        repeated_ids: Container[CocoId] = (),
+        rle_is_usual: bool = False,
+    ) -> Iterator[CocoAnnotation]:
         """Keep every usable annotation, and record a finding for each of the others.
 
         Args:
-            entries: JSON pointer and value of each; their ids differ.
+            entries: JSON pointer and value of each.
+            repeated_ids: Ids that more than one of them has; none of these is kept.
             rle_is_usual: Whether run lengths are how this kind of document gives every mask.
 
         Raises:
             DocumentError: An id does not fit 64 bits, or a path could lead out of the drop.
         """
-        ids = Counter(_quiet_identifier(entry) for _, entry in entries)
-        annotations = []
         for at, entry in entries:
             try:
-                annotations.append(self._read_one(entry, at, ids, rle_is_usual))
+                annotation = self._read_one(entry, at, repeated_ids, rle_is_usual)
             except UnusableEntryError as error:
                 self._log.add(*error.facts)
-        return annotations
+            else:
+                yield annotation
 
     def _read_one(
-        self, entry: Any, at: str, ids: Counter[CocoId | None], rle_is_usual: bool
+        self, entry: Any, at: str, repeated_ids: Container[CocoId], rle_is_usual: bool
     ) -> CocoAnnotation:
         if not isinstance(entry, dict):
             raise UnusableEntryError("annotation.type", at, entry)
         self.check_finite(at)
         annotation_id = self._identifier(entry, "id", at)
-        if ids[annotation_id] > 1:
+        if annotation_id in repeated_ids:
             raise UnusableEntryError("annotation.duplicate_id", f"{at}/id", annotation_id)
         image = self.image_of(entry, at)
         category_id = self._identifier(entry, "category_id", at)
@@ -180,6 +183,12 @@ class AnnotationReader:
         tolerance = _AREA_TOLERANCE * area_px + bbox[2] + bbox[3]
         if not number or abs(stated - area_px) > tolerance:
             self._log.add("area.differs", f"{at}/area", f"{show(stated)}, the mask has {area_px}")
+
+
+def repeated_ids(entries: Iterable[tuple[str, Any]]) -> frozenset[CocoId]:
+    """Ids that more than one of the annotations has."""
+    ids = Counter(_quiet_identifier(entry) for _, entry in entries)
+    return frozenset(found for found, times in ids.items() if times > 1 and found is not None)
 
 
 def _quiet_identifier(entry: Any) -> CocoId | None:

@@ -5,27 +5,29 @@ A single bad image or annotation is set aside with a finding, and the rest is ke
 """
 
 import unicodedata
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from typing import Any, BinaryIO
 
 from vision.coco.annotations import AnnotationReader
-from vision.coco.findings import FindingLog, make_finding
+from vision.coco.findings import Finding, FindingLog, make_finding
 from vision.coco.identifiers import CocoId, IdentifierError
 from vision.coco.image_entries import read_identifier, read_images
-from vision.coco.json_text import DocumentError, has_byte_order_mark, not_finite, parse_json
+from vision.coco.json_text import BYTE_ORDER_MARK, DocumentError
 from vision.coco.mask_files import MaskFiles, ReadFile
 from vision.coco.panoptic import is_panoptic, read_panoptic
 from vision.coco.records import CheckedDocument, CocoAnnotation, CocoImage
-from vision.coco.sa1b import is_sa1b, read_sa1b
+from vision.coco.sa1b import CATEGORIES, completed, is_sa1b
+from vision.coco.sections import Sections
 
-__all__ = ["CheckedDocument", "CocoAnnotation", "CocoImage", "check_document"]
+__all__ = ["CheckedDocument", "CocoAnnotation", "CocoImage", "CocoReader", "check_document"]
 
 DEFAULT_MAX_BYTES = 512 * 1024 * 1024
 MAX_NAME_CHARACTERS = 256
 
 
 def check_document(
-    data: bytes,
+    data: bytes | BinaryIO,
     file: str,
     max_bytes: int = DEFAULT_MAX_BYTES,
     sizes: Mapping[str, tuple[int, int]] | None = None,
@@ -35,7 +37,7 @@ def check_document(
     """Check a COCO JSON file and rasterise its annotations.
 
     Args:
-        data: The file.
+        data: The file: its bytes, or opened for reading bytes.
         file: Its name in the drop, for the findings.
         max_bytes: Largest file parsed.
         sizes: Width and height in pixels, after the EXIF orientation, of the image files that
@@ -49,65 +51,140 @@ def check_document(
         The usable images, annotations and categories, and all findings. For a refused document one
         finding with the verdict `reject`, and nothing else.
     """
+    opened = BytesIO(data) if isinstance(data, bytes) else data
     try:
-        return _check(data, file, max_bytes, sizes or {}, local, MaskFiles(read_file, local))
+        reader = CocoReader(opened, file, max_bytes, sizes, local, read_file)
+        annotations = list(reader.annotations())
     except DocumentError as error:
         return CheckedDocument(
             findings=[make_finding(file, error.pointer, error.rule, error.value)]
         )
-
-
-def _check(
-    data: bytes,
-    file: str,
-    max_bytes: int,
-    sizes: Mapping[str, tuple[int, int]],
-    local: bool,
-    files: MaskFiles,
-) -> CheckedDocument:
-    log = FindingLog(file)
-    if has_byte_order_mark(data):
-        log.add("json.byte_order_mark", "", data[:3])
-    document = parse_json(data, max_bytes)
-    if not isinstance(document, dict):
-        raise DocumentError("document.type", type(document).__name__)
-    damaged = _entries_not_finite(document, data)
-    if is_sa1b(document):
-        return read_sa1b(document, sizes, local, damaged, log)
-    categories = _read_categories(document.get("categories"), log)
-    listed = document.get("images")
-    if not isinstance(listed, list) or not listed:
-        raise DocumentError("document.no_images", listed, "/images")
-    listed = [(f"/images/{i}", entry) for i, entry in enumerate(listed)]
-    images, set_aside = read_images(listed, sizes, local, damaged, log)
-    entries = document.get("annotations", [])
-    if not isinstance(entries, list):
-        raise DocumentError("document.annotations", entries, "/annotations")
-    reader = AnnotationReader(images, set_aside, categories, damaged, log, files)
-    pointed = [(f"/annotations/{i}", entry) for i, entry in enumerate(entries)]
-    annotations = reader.read([(at, entry) for at, entry in pointed if not is_panoptic(entry)])
-    panoptic = [(at, entry) for at, entry in pointed if is_panoptic(entry)]
-    annotations += read_panoptic(panoptic, reader, files, log)
+    findings = reader.findings()
     return CheckedDocument(
-        list(images.values()), annotations, categories, log.findings(), frozenset(set_aside)
+        list(reader.images.values()),
+        annotations,
+        reader.categories,
+        findings,
+        frozenset(reader.set_aside),
+        reader.names_of_refused(findings),
     )
 
 
-def _entries_not_finite(document: dict[str, Any], data: bytes) -> dict[str, tuple[str, float]]:
-    """Entries that hold NaN or infinity: pointer of the entry -> pointer and value of the number.
+class CocoReader:
+    """Reads a COCO file of any size: its annotations pass one by one and are not kept.
 
-    Raises:
-        DocumentError: Such a number lies outside images and annotations.
+    Attributes:
+        images: Usable images by id.
+        categories: Name of each category by id.
+        set_aside: Ids of images that cannot be used.
     """
-    entries: dict[str, tuple[str, float]] = {}
-    for pointer, value in not_finite(document, data):
-        parts = pointer.split("/")
-        # SA-1B has one image to a document: its entry is not in a list.
-        depth = {"images": 3, "annotations": 3, "image": 2}.get(parts[1] if parts[1:] else "", 0)
-        if not 0 < depth < len(parts):
-            raise DocumentError("json.not_finite", value, pointer)
-        entries["/".join(parts[:depth])] = (pointer, value)
-    return entries
+
+    def __init__(
+        self,
+        data: BinaryIO,
+        file: str,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        sizes: Mapping[str, tuple[int, int]] | None = None,
+        local: bool = True,
+        read_file: ReadFile | None = None,
+    ) -> None:
+        """Check everything but the annotations.
+
+        Args:
+            data: The file, opened for reading bytes; it must be able to seek.
+            file: Its name in the drop, for the findings.
+            max_bytes: Largest file read.
+            sizes: As `check_document`.
+            local: As `check_document`.
+            read_file: As `check_document`.
+
+        Raises:
+            DocumentError: The document is refused as a whole.
+        """
+        self._log = FindingLog(file)
+        self._files = MaskFiles(read_file, local)
+        self._sections = sections = Sections(data, max_bytes)
+        if sections.has_byte_order_mark:
+            self._log.add("json.byte_order_mark", "", BYTE_ORDER_MARK)
+        self._names: dict[str, str] = {}
+        if is_sa1b(sections.header):
+            self._sa1b = True
+            self.categories = dict(CATEGORIES)
+            listed = iter([("/image", sections.header["image"])])
+        else:
+            self._sa1b = False
+            self.categories = _read_categories(sections.header.get("categories"), self._log)
+            if not sections.lengths.get("images"):
+                raise DocumentError("document.no_images", sections.header.get("images"), "/images")
+            listed = sections.entries("images")
+        self.images, self.set_aside = read_images(
+            self._named(listed),
+            sizes or {},
+            local,
+            sections.damaged,
+            self._log,
+            "image_id" if self._sa1b else "id",
+        )
+        if "annotations" not in sections.lengths and (
+            self._sa1b or "annotations" in sections.header
+        ):
+            raise DocumentError(
+                "document.annotations", sections.header.get("annotations"), "/annotations"
+            )
+
+    def annotations(self) -> Iterator[CocoAnnotation]:
+        """Read the annotations, those of panoptic PNGs as well, in file order. Once only.
+
+        Yields:
+            The usable ones; the findings on the others are in `findings`.
+
+        Raises:
+            DocumentError: The document is refused as a whole; what was read must be dropped.
+        """
+        if "annotations" not in self._sections.lengths:
+            return
+        entries = self._sections.entries("annotations")
+        set_aside = self.set_aside
+        if self._sa1b:
+            # They name no image. Without a usable one, its id is one set aside.
+            image_id = next(iter(self.images), 0)
+            set_aside = self.set_aside if self.images else {image_id}
+            entries = completed(entries, image_id)
+        reader = AnnotationReader(
+            self.images,
+            set_aside,
+            self.categories,
+            self._sections.damaged,
+            self._log,
+            self._files,
+        )
+        repeated_ids = self._sections.repeated_ids
+        for pointer, entry in entries:
+            if is_panoptic(entry) and not self._sa1b:
+                yield from read_panoptic(pointer, entry, reader, self._files, self._log)
+            else:
+                yield from reader.read([(pointer, entry)], repeated_ids, rle_is_usual=self._sa1b)
+
+    def findings(self) -> list[Finding]:
+        """What has been found so far."""
+        return self._log.findings()
+
+    def names_of_refused(self, findings: list[Finding]) -> dict[str, str | None]:
+        """The `file_name` of each image that a finding sets aside, by the finding's pointer."""
+        refused = {}
+        for finding in findings:
+            if finding.verdict == "image":
+                depth = 2 if finding.pointer.startswith("/image/") else 3
+                entry = "/".join(finding.pointer.split("/")[:depth])
+                refused[finding.pointer] = self._names.get(entry)
+        return refused
+
+    def _named(self, entries: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+        """Remember the names of images as they pass."""
+        for pointer, entry in entries:
+            if isinstance(entry, dict) and isinstance(name := entry.get("file_name"), str):
+                self._names[pointer] = name
+            yield pointer, entry
 
 
 def _read_categories(entries: Any, log: FindingLog) -> dict[CocoId, str]:

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 _ARCHIVES = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
-_BOM = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _SUSPICIOUS_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-_PERHAPS_NOT_FINITE = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{309}")
+# All digits become 0: what may be beyond a float then shows in a plain search, which is ten times
+# faster than a regular expression.
+_ZEROS = bytes.maketrans(b"123456789E", b"000000000e")
+_PERHAPS_NOT_FINITE = (b"NaN", b"Infinity", b"e000", b"0" * 309)
 
 
 class DocumentError(ValueError):
@@ -32,7 +35,7 @@ class DocumentError(ValueError):
 
 def has_byte_order_mark(data: bytes) -> bool:
     """Whether the file starts with a UTF-8 byte order mark."""
-    return data.startswith(_BOM)
+    return data.startswith(BYTE_ORDER_MARK)
 
 
 def parse_json(data: bytes, max_bytes: int) -> Any:
@@ -46,11 +49,49 @@ def parse_json(data: bytes, max_bytes: int) -> Any:
             value, nested too deeply, repeats a key in an object, or holds lone surrogates, NUL
             or an integer of more than 4300 digits.
     """
-    text = _decode(data, max_bytes)
+    check_start(data, len(data), max_bytes)
+    return parse_value(data.removeprefix(BYTE_ORDER_MARK))
+
+
+def check_start(start: bytes, size_bytes: int, max_bytes: int) -> None:
+    """Refuse a file for its size or for what its first bytes tell.
+
+    Args:
+        start: Some bytes of the file, from the first on.
+        size_bytes: Size of the whole file.
+        max_bytes: Largest size taken.
+
+    Raises:
+        DocumentError: The file is too large, an archive, UTF-16 or UTF-32.
+    """
+    if size_bytes > max_bytes:
+        raise DocumentError("json.too_large", f"{size_bytes} of {max_bytes} bytes")
+    if start.startswith(_ARCHIVES):
+        raise DocumentError("json.compressed", start[:8])
+    if start.startswith(_UTF16_BOMS) or b"\0" in start[:4]:
+        raise DocumentError("json.encoding", "UTF-16 or UTF-32")
+
+
+def parse_value(data: bytes, pointer: str = "") -> Any:
+    """Parse UTF-8 JSON text without byte order mark.
+
+    Args:
+        data: The text.
+        pointer: JSON pointer to the value in its document.
+
+    Raises:
+        DocumentError: See `parse_json`.
+    """
     try:
-        document = json.loads(text, object_pairs_hook=_unique_keys)
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DocumentError("json.encoding", data[error.start : error.start + 8]) from None
+    if not text.strip():
+        raise DocumentError("json.empty", f"{len(data)} bytes")
+    try:
+        document = strict_decoder.decode(text)
     except json.JSONDecodeError as error:
-        raise _syntax_error(error) from None
+        raise syntax_error(error) from None
     except RecursionError:
         raise DocumentError("json.too_deep", "nesting beyond the limit") from None
     except DocumentError:
@@ -58,41 +99,30 @@ def parse_json(data: bytes, max_bytes: int) -> Any:
     except ValueError as error:  # int() refuses more digits than the interpreter's limit
         raise DocumentError("json.integer_too_long", error) from None
     if _SUSPICIOUS_ESCAPE.search(data):
-        _refuse_broken_strings(document)
+        _refuse_broken_strings(document, pointer)
     return document
 
 
-def not_finite(document: Any, data: bytes) -> Iterator[tuple[str, float]]:
+def not_finite(
+    document: Any, data: bytes | None = None, pointer: str = ""
+) -> Iterator[tuple[str, float]]:
     """Find NaN and infinite numbers.
 
     Args:
-        document: What `parse_json` returned.
-        data: The bytes it was parsed from; most files are cleared by a look at these.
+        document: What `parse_json` or `parse_value` returned.
+        data: The bytes it was parsed from, if they are at hand: a look at these clears most.
+        pointer: JSON pointer to the value in its document.
 
     Yields:
         JSON pointer and value.
     """
-    if not _PERHAPS_NOT_FINITE.search(data):
-        return
-    for pointer, value in _walk(document):
+    if data is not None:
+        zeros = data.translate(_ZEROS, b"+")
+        if not any(sign in zeros for sign in _PERHAPS_NOT_FINITE):
+            return
+    for at, value in _walk(document, pointer):
         if isinstance(value, float) and not math.isfinite(value):
-            yield pointer, value
-
-
-def _decode(data: bytes, max_bytes: int) -> str:
-    if len(data) > max_bytes:
-        raise DocumentError("json.too_large", f"{len(data)} of {max_bytes} bytes")
-    if data.startswith(_ARCHIVES):
-        raise DocumentError("json.compressed", data[:8])
-    if data.startswith(_UTF16_BOMS) or b"\0" in data[:4]:
-        raise DocumentError("json.encoding", "UTF-16 or UTF-32")
-    try:
-        text = data.removeprefix(_BOM).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DocumentError("json.encoding", data[error.start : error.start + 8]) from None
-    if not text.strip():
-        raise DocumentError("json.empty", f"{len(data)} bytes")
-    return text
+            yield at, value
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -106,8 +136,22 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _syntax_error(error: json.JSONDecodeError) -> DocumentError:
-    where = f"line {error.lineno} column {error.colno}: {error.msg}"
+strict_decoder = json.JSONDecoder(object_pairs_hook=_unique_keys)
+"""Parses as `json.loads` does, and refuses a key that is repeated in an object."""
+
+
+def syntax_error(
+    error: json.JSONDecodeError, lines_before: int = 0, columns_before: int = 0
+) -> DocumentError:
+    """What is wrong with a text, in words of our rules.
+
+    Args:
+        error: What the parser says.
+        lines_before: Whole lines of the file before the text that was parsed.
+        columns_before: Characters before that text in its first line.
+    """
+    column = error.colno + (columns_before if error.lineno == 1 else 0)
+    where = f"line {lines_before + error.lineno} column {column}: {error.msg}"
     if error.msg.startswith("Extra data"):
         return DocumentError("json.trailing", where)
     at_end = not error.doc[error.pos + 1 :].strip()
@@ -116,8 +160,8 @@ def _syntax_error(error: json.JSONDecodeError) -> DocumentError:
     return DocumentError("json.syntax", where)
 
 
-def _refuse_broken_strings(document: Any) -> None:
-    for pointer, value in _walk(document):
+def _refuse_broken_strings(document: Any, at: str) -> None:
+    for pointer, value in _walk(document, at):
         for text in (
             (value,) if isinstance(value, str) else value if isinstance(value, dict) else ()
         ):
@@ -127,9 +171,9 @@ def _refuse_broken_strings(document: Any) -> None:
                 raise DocumentError("json.surrogate", text, pointer)
 
 
-def _walk(document: Any) -> Iterator[tuple[str, Any]]:
+def _walk(document: Any, at: str) -> Iterator[tuple[str, Any]]:
     """Every value with its JSON pointer, without recursion."""
-    pending: list[tuple[str, Any]] = [("", document)]
+    pending: list[tuple[str, Any]] = [(at, document)]
     while pending:
         pointer, value = pending.pop()
         yield pointer, value

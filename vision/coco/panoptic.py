@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from vision.coco.annotations import AnnotationReader, UnusableEntryError
+from vision.coco.annotations import AnnotationReader, UnusableEntryError, repeated_ids
 from vision.coco.findings import FindingLog
 from vision.coco.identifiers import IdentifierError, parse_identifier
 from vision.coco.mask_files import MaskFileError, MaskFiles
@@ -18,15 +18,17 @@ def is_panoptic(entry: Any) -> bool:
 
 
 def read_panoptic(
-    entries: Sequence[tuple[str, dict[str, Any]]],
+    at: str,
+    entry: dict[str, Any],
     reader: AnnotationReader,
     files: MaskFiles,
     log: FindingLog,
 ) -> list[CocoAnnotation]:
-    """Keep every usable segment, and record a finding for each of the others.
+    """Keep every usable segment of an image, and record a finding for each of the others.
 
     Args:
-        entries: JSON pointer and value of each entry with `segments_info`.
+        at: JSON pointer to the entry.
+        entry: The entry, with `segments_info`.
         reader: Reads the segments.
         files: The PNGs beside the document.
         log: Receives the findings.
@@ -37,26 +39,24 @@ def read_panoptic(
     Raises:
         DocumentError: An id does not fit 64 bits, or a path could lead out of the drop.
     """
-    annotations: list[CocoAnnotation] = []
-    for at, entry in entries:
-        segments = entry["segments_info"]
-        if not isinstance(segments, list):
-            log.add("panoptic.segments", f"{at}/segments_info", segments)
-            continue
-        pointed = [(f"{at}/segments_info/{j}", segment) for j, segment in enumerate(segments)]
-        try:
-            reader.check_finite(at)
-            image = reader.image_of(entry, at)
-            masks = _masks(entry, image, at, files)
-        except UnusableEntryError as error:
-            # One for each segment, so that as many are counted as are lost.
-            for _ in segments:
-                log.add(*error.facts)
-        else:
-            annotations += _read_segments(pointed, image, masks, reader, log)
-            known = {_segment_id(segment) for segment in segments}
-            for unknown in (n for n in masks.ids if n not in known):
-                log.add("panoptic.id_unknown", f"{at}/file_name", unknown)
+    segments = entry["segments_info"]
+    if not isinstance(segments, list):
+        log.add("panoptic.segments", f"{at}/segments_info", segments)
+        return []
+    pointed = [(f"{at}/segments_info/{j}", segment) for j, segment in enumerate(segments)]
+    try:
+        reader.check_finite(at)
+        image = reader.image_of(entry, at)
+        masks = _masks(entry, image, at, files)
+    except UnusableEntryError as error:
+        # One for each segment, so that as many are counted as are lost.
+        for _ in segments:
+            log.add(*error.facts)
+        return []
+    annotations = _read_segments(pointed, image, masks, reader, log)
+    known = {_segment_id(segment) for segment in segments}
+    for unknown in (n for n in masks.ids if n not in known):
+        log.add("panoptic.id_unknown", f"{at}/file_name", unknown)
     return annotations
 
 
@@ -91,7 +91,7 @@ def _read_segments(
             log.add("panoptic.segment_missing", f"{at}/id", segment_id)
             continue
         completed.append((at, filled))
-    found = reader.read(completed, rle_is_usual=True)
+    found = reader.read(completed, repeated_ids(completed), rle_is_usual=True)
     return [replace(annotation, segmentation_kind="panoptic_png") for annotation in found]
 
 

@@ -69,6 +69,8 @@ class CheckedDocument:
         categories: Name of each category by id.
         findings: Broken rules. A single `reject` means that nothing is usable.
         set_aside: Ids of images that cannot be used.
+        refused_names: For each finding that sets an image aside, by its pointer: the image's
+            `file_name`, None where it has none.
     """
 
     images: list[CocoImage] = field(default_factory=list)
@@ -76,6 +78,7 @@ class CheckedDocument:
     categories: dict[CocoId, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     set_aside: frozenset[CocoId] = frozenset()
+    refused_names: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def rejected(self) -> bool:

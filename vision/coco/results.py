@@ -9,11 +9,16 @@ from typing import Any
 from vision.coco.annotations import AnnotationReader
 from vision.coco.findings import FindingLog, make_finding
 from vision.coco.identifiers import CocoId, IdentifierError, parse_identifier
-from vision.coco.json_text import DocumentError, has_byte_order_mark, not_finite, parse_json
+from vision.coco.json_text import (
+    BYTE_ORDER_MARK,
+    DocumentError,
+    has_byte_order_mark,
+    not_finite,
+    parse_json,
+)
 from vision.coco.mask_files import MaskFiles
 from vision.coco.records import CheckedDocument
 
-_BOM = b"\xef\xbb\xbf"
 _FIRST_BYTES = 4096
 _NAME_CHARACTERS = 100
 _KEYS = {"image_id", "category_id"}
@@ -22,7 +27,7 @@ _SHAPES = {"segmentation", "bbox"}
 
 def is_list(data: bytes) -> bool:
     """Whether JSON text has a list at the top, as results have."""
-    return data[:_FIRST_BYTES].removeprefix(_BOM).lstrip()[:1] == b"["
+    return data[:_FIRST_BYTES].removeprefix(BYTE_ORDER_MARK).lstrip()[:1] == b"["
 
 
 def check_results(
@@ -77,7 +82,7 @@ def _check(
         (f"/{i}", _completed(entry, f"{name}-{i + 1}", f"/{i}", log))
         for i, entry in enumerate(entries)
     ]
-    annotations = reader.read(completed, rle_is_usual=True)
+    annotations = list(reader.read(completed, rle_is_usual=True))
     checked = CheckedDocument(annotations=annotations, findings=log.findings())
     return checked, reference
 
