@@ -28,7 +28,7 @@ from vision.masks import (
     segmentations_to_pngs,
 )
 from vision.masks.kernels import compress_rows, decompress, fill_rings
-from vision.masks.polygons import MAX_OUTLINE_PX, check_polygons, rings_to_rle
+from vision.masks.polygons import MAX_OUTLINE_PX, check_polygons, rings_to_runs
 from vision.masks.rasterise import ring_to_runs
 from vision.masks.row_stream import row_stride, runs_to_zlib
 from vision.masks.runs import rle_to_runs, runs_to_rle, union_of_runs
@@ -76,7 +76,7 @@ def test_polygons_become_pycocotools_masks(polygons: list[list[float]], height: 
     for maker in MAKERS:
         with masks_made_by(maker):
             assert polygons_to_rle(polygons, height, width) == expected
-            assert rings_to_rle(checked, height, width) == expected
+            assert runs_to_rle(rings_to_runs(checked, height, width)) == expected
             pngs.add(segmentation_to_png(polygons, height, width))
     assert len(pngs) == 1
     assert_all_readers_see(pngs.pop(), exact_mask(polygons, height, width) > 0)

@@ -11,6 +11,8 @@ from vision.masks import (
     parse_rle,
     rle_area,
     rle_bbox,
+    rle_containment,
+    rle_intersection,
     rle_iou,
     rle_to_mask,
     rle_union,
@@ -56,6 +58,13 @@ def test_union_and_overlap_agree_with_numpy(pair: tuple[np.ndarray, np.ndarray])
     rles = [mask_to_rle(first), mask_to_rle(second)]
     assert np.array_equal(
         rle_to_mask(rle_union(rles, height, width), height, width), first | second
+    )
+    assert np.array_equal(
+        rle_to_mask(rle_intersection(rles, height, width), height, width), first & second
+    )
+    inside = rle_containment(rles[:1], rles[1:], height, width)
+    assert inside[0, 0] == pytest.approx(
+        np.count_nonzero(first & second) / max(1, np.count_nonzero(first))
     )
     if (union := np.count_nonzero(first | second)) > 0:
         iou = rle_iou(rles[:1], rles[1:], height, width)
@@ -106,6 +115,7 @@ def test_an_empty_mask_has_no_area_and_no_box():
     assert rle_area(rle) == 0
     assert rle_bbox(rle, 5, 6) == (0, 0, 0, 0)
     assert rle_union([], 5, 6) == rle
+    assert rle_to_mask(rle_intersection([], 5, 6), 5, 6).all()
 
 
 def test_a_crowd_counts_the_area_of_the_first_mask_alone():

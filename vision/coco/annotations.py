@@ -10,7 +10,7 @@ from vision.coco.json_text import DocumentError
 from vision.coco.mask_files import MaskFiles
 from vision.coco.records import CocoAnnotation, CocoImage
 from vision.coco.segmentation import SegmentationError, read_segmentation
-from vision.masks.rle import rle_area, rle_bbox
+from vision.masks.runs import area_of_runs, box_of_runs, runs_to_rle
 
 # Polygons have sub-pixel boxes and areas, masks have whole pixels: smaller differences are normal.
 _BOX_TOLERANCE_PX = 2.0
@@ -105,15 +105,15 @@ class AnnotationReader:
         _check_score(entry, at)
         box = _stated_box(entry, at)
         try:
-            rle, kind = read_segmentation(entry, image, at, self._log, self._files)
+            runs, kind = read_segmentation(entry, image, at, self._log, self._files)
         except SegmentationError as error:
             raise UnusableEntryError(error.rule, at + error.pointer, error.value) from None
         if iscrowd and kind == "polygon":
             self._log.add("annotation.crowd_polygon", f"{at}/iscrowd", 1)
         if not iscrowd and kind.endswith("rle") and not rle_is_usual:
             self._log.add("annotation.instance_rle", f"{at}/iscrowd", 0)
-        area_px = rle_area(rle)
-        bbox = rle_bbox(rle, image.height, image.width)
+        area_px = area_of_runs(runs)
+        bbox = box_of_runs(runs, image.height)
         self._compare_box(box, bbox, at)
         self._compare_area(entry.get("area"), area_px, bbox, at)
         x, y, width, height = map(float, bbox)
@@ -124,7 +124,7 @@ class AnnotationReader:
             iscrowd=iscrowd,
             bbox_xywh=(x, y, width, height),
             area_px=area_px,
-            rle=rle,
+            rle=runs_to_rle(runs),
             pointer=at,
             segmentation_kind=kind,
         )

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from vision.coco.file_names import broken_path_rule
 from vision.coco.json_text import DocumentError
 from vision.coco.records import CocoImage
-from vision.masks import MaskPngError, mask_to_rle, png_to_mask
+from vision.masks import MaskPngError, png_to_mask
+from vision.masks.rle import mask_to_runs
+from vision.masks.runs import Runs
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """Largest mask file that is read."""
@@ -73,8 +75,8 @@ class MaskFiles:
             raise MaskFileError("mask_file.size_differs", f"{list(size)}, the image has {stated}")
         return data
 
-    def read_mask(self, name: object, image: CocoImage, pointer: str) -> bytes:
-        """A mask as canonical compressed COCO counts, of at least one foreground pixel.
+    def read_mask(self, name: object, image: CocoImage, pointer: str) -> Runs:
+        """Canonical run lengths of a mask of at least one foreground pixel.
 
         Every pixel of the PNG that is not 0 is foreground.
 
@@ -89,4 +91,4 @@ class MaskFiles:
             raise MaskFileError(error.rule, error.value) from None
         if not mask.any():
             raise MaskFileError("mask_file.empty_mask", "0 pixels")
-        return mask_to_rle(mask)
+        return mask_to_runs(mask)

@@ -14,10 +14,10 @@ from vision.masks.polygons import (
     check_polygons,
     crosses_itself,
     ring_area,
-    rings_to_rle,
+    rings_to_runs,
 )
-from vision.masks.rle import parse_rle, rle_area
-from vision.masks.runs import RleError
+from vision.masks.rle import parse_runs
+from vision.masks.runs import RleError, Runs, area_of_runs, canonical_runs
 
 Ring = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ class SegmentationError(ValueError):
 
 def read_segmentation(
     annotation: dict[str, Any], image: CocoImage, pointer: str, log: FindingLog, files: MaskFiles
-) -> tuple[bytes, SegmentationKind]:
+) -> tuple[Runs, SegmentationKind]:
     """Rasterise or check the mask of an annotation.
 
     Args:
@@ -51,8 +51,8 @@ def read_segmentation(
         files: The mask files beside the document.
 
     Returns:
-        Canonical compressed COCO counts at the size of the image, of at least one foreground pixel,
-        and the form in which the mask was given.
+        Canonical run lengths at the size of the image, of at least one foreground pixel, and the
+        form in which the mask was given.
 
     Raises:
         SegmentationError: There is no segmentation, or it describes no mask of this image.
@@ -81,43 +81,43 @@ def read_segmentation(
     return _read_polygons(segmentation, image, where, log), "polygon"
 
 
-def _read_file(name: object, image: CocoImage, pointer: str, files: MaskFiles) -> bytes:
+def _read_file(name: object, image: CocoImage, pointer: str, files: MaskFiles) -> Runs:
     try:
         return files.read_mask(name, image, f"{pointer}/segmentation_file")
     except MaskFileError as error:
         raise SegmentationError(error.rule, error.value, "/segmentation_file") from None
 
 
-def _read_rle(segmentation: dict[str, Any], image: CocoImage) -> tuple[bytes, SegmentationKind]:
+def _read_rle(segmentation: dict[str, Any], image: CocoImage) -> tuple[Runs, SegmentationKind]:
     try:
-        rle = parse_rle(segmentation, image.height, image.width)
+        runs = canonical_runs(parse_runs(segmentation, image.height, image.width))
     except RleError as error:
         about_size = error.rule.startswith("rle.size") or error.rule == "rle.too_large"
         field = "size" if about_size else "counts"
         place = f"/segmentation/{field}" if field in segmentation else "/segmentation"
         raise SegmentationError(error.rule, error.value, place) from None
-    if rle_area(rle) == 0:
+    if area_of_runs(runs) == 0:
         raise SegmentationError("rle.empty_mask", "0 pixels")
     compressed = isinstance(segmentation["counts"], str)
-    return rle, "compressed_rle" if compressed else "uncompressed_rle"
+    return runs, "compressed_rle" if compressed else "uncompressed_rle"
 
 
 def _read_polygons(
     polygons: list[Any], image: CocoImage, where: str, log: FindingLog, flat: bool = False
-) -> bytes:
+) -> Runs:
     try:
         rings = check_polygons(polygons, image.height, image.width)
-        rle = rings_to_rle(rings, image.height, image.width)
+        runs = canonical_runs(rings_to_runs(rings, image.height, image.width))
     except PolygonError as error:
         inner = error.pointer.removeprefix("/0") if flat else error.pointer
         raise SegmentationError(error.rule, error.value, f"/segmentation{inner}") from None
-    area_px = rle_area(rle)
+    area_px = area_of_runs(runs)
     if area_px == 0:
         outside = all(_is_outside(ring, image) for ring in rings)
         rule = "polygon.outside" if outside else "polygon.zero_area"
         raise SegmentationError(rule, polygons)
     _note_oddities(rings, image, area_px, where, log)
-    return rle
+    return runs
 
 
 def _is_outside(ring: Ring, image: CocoImage) -> bool:
@@ -132,7 +132,7 @@ def _note_oddities(
         x, y = ring[0::2], ring[1::2]
         if x.min() < 0 or y.min() < 0 or x.max() > image.width or y.max() > image.height:
             log.add("polygon.clipped", f"{where}/{i}", [float(x.max()), float(y.max())])
-    if len({ring.tobytes() for ring in rings}) < len(rings):
+    if len(rings) > 1 and len({ring.tobytes() for ring in rings}) < len(rings):
         log.add("polygon.duplicate_ring", where, f"{len(rings)} rings")
     # The signed area of a crossing ring is not what the rasteriser fills: only then look closely.
     outlined = sum(ring_area(ring) for ring in rings)

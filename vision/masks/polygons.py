@@ -7,7 +7,7 @@ Each ring is filled by the even-odd rule; the rings of one annotation are united
 import math
 import reprlib
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ MAX_OUTLINE_PX = 500_000
 """Longest outline of one annotation; what the rasteriser finds grows with it."""
 
 _MAX_EXACT_CROSSING_TEST = 2_000
+_PAIRS_AT_ONCE = 2**18
 # From runs of 2**24 pixels on, the text writer of pycocotools may write past its buffer.
 _MAX_PYCOCOTOOLS_PX = 2**24 - 1
 _FLOATS = (float, np.floating)
@@ -93,13 +94,6 @@ def polygons_to_runs(polygons: Sequence[Sequence[float]], height: int, width: in
     return rings_to_runs(check_polygons(polygons, height, width), height, width)
 
 
-def rings_to_rle(rings: Sequence[Ring], height: int, width: int) -> bytes:
-    """Rasterise the union of rings that `check_polygons` returned for this image size."""
-    if count_mask(height, width) or height * width > _MAX_PYCOCOTOOLS_PX:
-        return runs_to_rle(_fill_rings(rings, height, width))
-    return _pycocotools_rle(rings, height, width)
-
-
 def rings_to_runs(rings: Sequence[Ring], height: int, width: int) -> Runs:
     """Run lengths of the union of rings that `check_polygons` returned for this image size.
 
@@ -149,7 +143,8 @@ def check_polygons(polygons: Sequence[Sequence[float]], height: int, width: int)
 def ring_area(ring: Ring) -> float:
     """Area by the shoelace formula of a flat ring, in square pixels, never negative."""
     x, y = ring[0::2], ring[1::2]
-    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+    twice = np.dot(x[:-1], y[1:]) - np.dot(y[:-1], x[1:]) + x[-1] * y[0] - y[-1] * x[0]
+    return abs(float(twice)) / 2
 
 
 def crosses_itself(ring: Ring) -> bool:
@@ -159,21 +154,21 @@ def crosses_itself(ring: Ring) -> bool:
     """
     points = ring.reshape(-1, 2)
     points = points[np.any(points != np.roll(points, -1, axis=0), axis=1)]
-    if not 4 <= len(points) <= _MAX_EXACT_CROSSING_TEST:
+    count = len(points)
+    if not 4 <= count <= _MAX_EXACT_CROSSING_TEST:
         return False
-    start, end = points, np.roll(points, -1, axis=0)
-    for i, (a, b) in enumerate(pairwise([*points, points[0]])):
-        c, d = start[i + 1 :], end[i + 1 :]
-        apart = _side(a, b, c) * _side(a, b, d) < 0
-        if np.any(apart & (_side(c, d, a) * _side(c, d, b) < 0)):
-            return True
-    return False
-
-
-def _side(a: Ring, b: Ring, point: Ring) -> Ring:
-    """Sign of the side of the line a-b on which a point lies."""
-    ab, ap = b - a, point - a
-    return np.sign(ab[..., 0] * ap[..., 1] - ab[..., 1] * ap[..., 0])
+    x, y = points.T
+    along_x, along_y = np.roll(x, -1) - x, np.roll(y, -1) - y
+    parted = np.empty((count, count), dtype=np.bool_)
+    rows = max(1, _PAIRS_AT_ONCE // count)
+    for first in range(0, count, rows):
+        part = slice(first, first + rows)
+        # On which side of each edge's line each point lies.
+        side = along_x[part, None] * (y - y[part, None]) - along_y[part, None] * (x - x[part, None])
+        sign = np.sign(side).astype(np.int8)
+        # Whether the line of an edge parts the ends of another edge.
+        parted[part] = sign * np.roll(sign, -1, axis=1) < 0
+    return bool((parted & parted.T).any())
 
 
 def _outline_px(ring: Ring) -> float:

@@ -16,10 +16,13 @@ from vision.masks.runs import (
     MAX_MASK_PX,
     RleError,
     Runs,
+    area_of_runs,
+    box_of_runs,
     canonical_rle,
     canonical_runs,
     check_mask_size,
     decompress,
+    intersection_of_runs,
     list_to_runs,
     rle_to_runs,
     runs_to_rle,
@@ -124,7 +127,7 @@ def rle_area(counts: bytes | str) -> int:
     Raises:
         RleError: The counts cannot be decompressed.
     """
-    return int(decompress(counts, max_runs=MAX_MASK_PX + 1)[1::2].sum())
+    return area_of_runs(decompress(counts, max_runs=MAX_MASK_PX + 1))
 
 
 def rle_bbox(counts: bytes | str, height: int, width: int) -> tuple[int, int, int, int]:
@@ -136,16 +139,7 @@ def rle_bbox(counts: bytes | str, height: int, width: int) -> tuple[int, int, in
     Raises:
         RleError: The counts do not describe exactly h*w pixels.
     """
-    ends = np.cumsum(canonical_runs(rle_to_runs(counts, height, width)))
-    first, last = ends[0:-1:2], ends[1::2] - 1
-    if first.size == 0:
-        return (0, 0, 0, 0)
-    left, right = int(first[0]) // height, int(last[-1]) // height
-    if np.any(first // height != last // height):
-        top, bottom = 0, height - 1
-    else:
-        top, bottom = int((first % height).min()), int((last % height).max())
-    return (left, top, right - left + 1, bottom - top + 1)
+    return box_of_runs(canonical_runs(rle_to_runs(counts, height, width)), height)
 
 
 def rle_iou(
@@ -189,6 +183,38 @@ def rle_union(masks: Sequence[bytes | str], height: int, width: int) -> bytes:
     check_mask_size(height, width)
     runs = [rle_to_runs(mask, height, width) for mask in masks]
     return runs_to_rle(union_of_runs(runs, height * width))
+
+
+def rle_intersection(masks: Sequence[bytes | str], height: int, width: int) -> bytes:
+    """Intersection of masks of one size, as compressed counts; the full mask if there are none.
+
+    Raises:
+        RleError: Some counts do not describe exactly h*w pixels.
+    """
+    check_mask_size(height, width)
+    runs = [rle_to_runs(mask, height, width) for mask in masks]
+    return runs_to_rle(intersection_of_runs(runs, height * width))
+
+
+def rle_containment(
+    inner: Sequence[bytes | str], outer: Sequence[bytes | str], height: int, width: int
+) -> NDArray[np.float64]:
+    """How much of each mask lies inside each other mask.
+
+    Args:
+        inner: n compressed counts.
+        outer: m compressed counts.
+        height: Height of all masks, in pixels.
+        width: Width of all masks, in pixels.
+
+    Returns:
+        float64 array of shape (n, m), 0 to 1: the share of the inner mask's area that the outer one
+        covers; 0 for an empty inner mask.
+
+    Raises:
+        RleError: Some counts do not describe exactly h*w pixels.
+    """
+    return rle_iou(inner, outer, height, width, second_is_crowd=[True] * len(outer))
 
 
 def _coco_objects(masks: Sequence[bytes | str], height: int, width: int) -> list[dict[str, Any]]:

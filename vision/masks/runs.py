@@ -141,9 +141,36 @@ def _check_runs(runs: Runs, height: int, width: int) -> None:
         raise RleError(rule, f"{total} of {height * width} pixels")
 
 
+def area_of_runs(runs: Runs) -> int:
+    """Foreground area in pixels."""
+    return int(runs[1::2].sum())
+
+
+def box_of_runs(runs: Runs, height: int) -> tuple[int, int, int, int]:
+    """Smallest box around the foreground.
+
+    Args:
+        runs: Run lengths in pixels, canonical.
+        height: Height of the mask, in pixels.
+
+    Returns:
+        (x, y, width, height) in whole pixels; all 0 for an empty mask.
+    """
+    ends = np.cumsum(runs)
+    first, last = ends[0:-1:2], ends[1::2] - 1
+    if first.size == 0:
+        return (0, 0, 0, 0)
+    left, right = int(first[0]) // height, int(last[-1]) // height
+    if (first // height != last // height).any():
+        top, bottom = 0, height - 1
+    else:
+        top, bottom = int((first % height).min()), int((last % height).max())
+    return (left, top, right - left + 1, bottom - top + 1)
+
+
 def canonical_runs(runs: Runs) -> Runs:
     """Merge the neighbours of zero-length runs, so that equal masks have equal runs."""
-    if not np.any(runs[1:] == 0):
+    if runs[1:].all():
         return runs
     ends = np.cumsum(runs)
     return changes_to_runs(ends[:-1], int(ends[-1]))
@@ -171,13 +198,29 @@ def union_of_runs(masks: Sequence[Runs], total: int) -> Runs:
     """
     if len(masks) == 1:
         return canonical_runs(masks[0])
+    return _covered(masks, total, at_least=1)
+
+
+def intersection_of_runs(masks: Sequence[Runs], total: int) -> Runs:
+    """Intersection of masks given as run lengths that each add up to `total` pixels.
+
+    Returns:
+        Run lengths of the intersection, canonical; of the full mask if there are none.
+    """
+    if not masks:
+        return np.array([0, total], dtype=np.int64)
+    return _covered(masks, total, at_least=len(masks))
+
+
+def _covered(masks: Sequence[Runs], total: int, at_least: int) -> Runs:
+    """Run lengths of the pixels that so many of the masks cover."""
     ends = [np.cumsum(runs) for runs in masks]
     # Depth is how many masks cover a pixel: up at the end of each zero run, down after each one.
     up = np.concatenate([np.empty(0, np.int64), *(e[0::2] for e in ends)])
     down = np.concatenate([np.empty(0, np.int64), *(e[1::2] for e in ends)])
     places, index = np.unique(np.concatenate((up, down)), return_inverse=True)
     steps = np.bincount(index, np.repeat([1, -1], [len(up), len(down)]), len(places))
-    covered = np.cumsum(steps) > 0
+    covered = np.cumsum(steps) >= at_least
     flips = places[covered != np.concatenate(([False], covered[:-1]))]
     return changes_to_runs(flips, total)
 
