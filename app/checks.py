@@ -12,6 +12,9 @@ def check(
     source: Annotated[
         str, typer.Argument(help="A folder, an image, or s3://bucket/prefix that is one drop.")
     ],
+    every: Annotated[
+        bool, typer.Option("--all", help="Show every finding, not the first three of each rule.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -20,9 +23,11 @@ def check(
     Examples:
       segmill check photos/
 
+      segmill check photos/ --all
+
       segmill check photos/ --json
     """
-    from app.terminal import print_table, stage_progress
+    from app.terminal import print_findings, stage_progress
     from tasks.check_drop import check_drop
     from tasks.drops import place_of, read_drop
 
@@ -46,14 +51,9 @@ def check(
             }
         )
     else:
-        columns = ("file", "pointer", "rule", "value", "expected")
         found = [*content.findings, *content.notes]
         if found:
-            print_table(
-                columns,
-                [[getattr(item, name) for name in columns] for item in found],
-                answer_console(),
-            )
+            print_findings(found, answer_console(), every)
         say(
             f"{plural(len(content.images), 'good image')}, "
             f"{plural(len(content.annotations), 'good annotation')}, "

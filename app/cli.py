@@ -9,6 +9,7 @@ from app.checks import check
 from app.demo import demo
 from app.exports import export
 from app.failures import exit_code_of
+from app.masks import masks
 from app.options import WRONG_USE
 from app.predict import predict
 from app.queries import sql
@@ -37,7 +38,7 @@ def segmill(
         raise typer.Exit
 
 
-for verb in (demo, ingest, check, segment, stats, nightly, sql, predict):
+for verb in (demo, ingest, check, masks, segment, stats, nightly, sql, predict):
     app.command()(verb)
 app.add_typer(export, name="export")
 app.add_typer(models, name="models")

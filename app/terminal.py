@@ -24,11 +24,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.report.data import Progress, ReportData
+from vision.coco import Finding
 from vision.draw.colors import hex_color, label_colors
 
 _CHART_CELLS = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _MOST_QUARANTINE_ROWS = 12
+_FINDING_COLUMNS = ("file", "pointer", "rule", "value", "expected")
+_FINDINGS_OF_A_RULE = 3
 
 
 @contextmanager
@@ -229,3 +232,21 @@ def _cell(value: Any) -> Text:
     if isinstance(value, bytes):
         value = value.decode("ascii", "backslashreplace")
     return Text(str(value))
+
+
+def print_findings(found: Sequence[Finding], console: Console, every: bool = False) -> None:
+    """Print a table of findings, of each rule the first few or all."""
+    print_table(_FINDING_COLUMNS, _rows(found, None if every else _FINDINGS_OF_A_RULE), console)
+
+
+def _rows(found: Sequence[Finding], at_most: int | None) -> list[list[str]]:
+    """One row a finding; of each rule not more than `at_most`, and how many are left out."""
+    by_rule: dict[str, list[Finding]] = {}
+    for item in found:
+        by_rule.setdefault(item.rule, []).append(item)
+    rows = []
+    for rule, items in by_rule.items():
+        rows += [[getattr(item, name) for name in _FINDING_COLUMNS] for item in items[:at_most]]
+        if left := len(items[at_most:]) if at_most else 0:
+            rows.append(["", f"and {left:,} more", rule, "", "see --all"])
+    return rows

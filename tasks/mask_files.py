@@ -1,25 +1,18 @@
 """Write the mask PNGs of a drop's annotations, under the names COCO's ids give."""
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from storage.objects import ObjectStore
 from tasks.drop_annotations import MatchedImage
+from tasks.mask_names import mask_key
 from tasks.report.data import Progress
 from vision.coco import CocoAnnotation
 from vision.masks import expect_masks, rle_to_png
 
 _WRITES_AT_ONCE = 8
-_UNSAFE_CHARS = re.compile(r"[^a-z0-9]+")
-
-
-def mask_key(dataset: str, split: str, image_id: int | str, annotation_id: int | str) -> str:
-    """The key of an annotation's mask, from the ids COCO gives."""
-    folder = f"masks/{slug(dataset)}/{slug(split)}"
-    return f"{folder}/{_padded(image_id)}_{_padded(annotation_id)}.png"
 
 
 def write_masks(
@@ -76,14 +69,3 @@ def _write_mask(
         key = f"{key.removesuffix('.png')}_{hashlib.sha256(png).hexdigest()[:12]}.png"
         target.create(key, png)
     return key
-
-
-def slug(text: str) -> str:
-    """`text` in lower-case letters, digits and dashes, at most 60 characters."""
-    return _UNSAFE_CHARS.sub("-", text.lower()).strip("-")[:60] or "x"
-
-
-def _padded(coco_id: int | str) -> str:
-    if re.fullmatch(r"-?[0-9]{1,19}", str(coco_id)):
-        return f"{int(coco_id):012d}"
-    return slug(str(coco_id))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks.exports.selection import ExportImage, ExportObject
-from tasks.mask_files import slug
+from tasks.mask_names import slug
 from vision.masks import rle_area, rle_bbox
 
 INFO = {"description": "Exported by SegMill", "version": "1.0"}

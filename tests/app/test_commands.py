@@ -79,7 +79,7 @@ def test_help_needs_neither_torch_nor_prefect():
 
 
 @pytest.mark.parametrize(
-    "verb", ["demo", "ingest", "check", "segment", "stats", "nightly", "sql", "predict"]
+    "verb", ["demo", "ingest", "check", "masks", "segment", "stats", "nightly", "sql", "predict"]
 )
 def test_the_help_of_each_verb_shows_an_example(segmill, verb):
     answer = segmill(verb, "--help")
@@ -143,6 +143,34 @@ def test_check_accepts_a_good_drop_and_points_at_what_is_wrong(segmill, drop, tm
     assert finding["pointer"] == "/annotations/0/segmentation/0"
     assert finding["rule"] == "polygon.odd"
     assert not (tmp_path / "root").exists()
+
+
+def test_check_shows_a_few_findings_of_each_rule_or_all(segmill, tmp_path):
+    folder = tmp_path / "boxes"
+    write_box_drop(folder, [[((4 + n, 4, 9, 9), RED) for n in range(30)]])
+    path = folder / "annotations.json"
+    document = json.loads(path.read_text())
+    document["annotations"] = [a | {"segmentation": []} for a in document["annotations"]]
+    path.write_text(json.dumps(document))
+    few = segmill("check", folder).out.decode()
+    assert few.count("segmentation.empty") == 4
+    assert "and 27 more" in few
+    assert segmill("check", folder, "--all").out.decode().count("segmentation.empty") == 30
+
+
+def test_masks_writes_a_png_for_each_annotation(segmill, drop, tmp_path):
+    document = drop / "annotations.json"
+    answer = segmill("masks", document, "-o", tmp_path / "masks", "--json", "--processes", 1)
+    assert answer.code == 0
+    assert answer.json() == {"written": 3, "rejected": False, "findings": []}
+    names = sorted(file.name for file in (tmp_path / "masks").iterdir())
+    assert names[0] == "000000000001_000000000001.png"
+    assert len(names) == 3
+    document.write_text(document.read_text().replace("[[4, 4,", "[[4,", 1))
+    answer = segmill("masks", document, "-o", tmp_path / "again", "--processes", 1)
+    assert answer.code == 1
+    assert "polygon.odd" in answer.out.decode()
+    assert len(list((tmp_path / "again").iterdir())) == 2
 
 
 def test_too_much_bad_input_fails_and_keeps_what_is_good(segmill, drop):

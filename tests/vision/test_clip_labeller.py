@@ -68,6 +68,15 @@ def test_an_unsure_label_stays_unknown() -> None:
     assert decided(close, [0.2, 0.6, 0.1, 0.1]).label == "b"
 
 
+def test_a_label_may_be_allowed_to_trail_the_background() -> None:
+    lenient = two_labels(unknown={"min_probability": 0.3, "min_margin": -0.4})
+    assert decided(lenient, [0.1, 0.35, 0.35, 0.2]).label == "b"
+    assert decided(lenient, [0.05, 0.25, 0.4, 0.3]).label == UNKNOWN
+    assert decided(lenient, [0.1, 0.31, 0.4, 0.19]).label == "b"
+    strict = two_labels(unknown={"min_probability": 0.3, "min_margin": -0.1})
+    assert decided(strict, [0.1, 0.35, 0.35, 0.2]).label == UNKNOWN
+
+
 def test_a_set_of_one_label_without_background_always_names() -> None:
     only = two_labels(labels=[{"name": "a"}], background=[])
     result = decided(only, [1.0])

@@ -38,10 +38,10 @@ DOCUMENTS = st.fixed_dictionaries(
 def read(data: bytes, window_bytes: int = WINDOW_BYTES) -> dict[str, Any]:
     """A document as its sections give it."""
     sections = Sections(io.BytesIO(data), MAX_BYTES, window_bytes)
-    lists = {key: list(sections.entries(key)) for key in sections.lengths}
+    lists = {key: list(sections.entries(key)) for key in sections.pieces}
     for key, entries in lists.items():
         assert [pointer for pointer, _ in entries] == [f"/{key}/{i}" for i in range(len(entries))]
-        assert len(entries) == sections.lengths[key]
+        assert len(entries) == sections.length(key)
     return sections.header | {key: [v for _, v in entries] for key, entries in lists.items()}
 
 

@@ -52,15 +52,17 @@ class Label(_Part):
 
 
 class UnknownRule(_Part):
-    """When a segment stays unnamed. A background prompt that fits better always wins.
+    """When a segment stays unnamed.
 
     Attributes:
         min_probability: The best label needs at least this probability.
-        min_margin: ... and at least this lead over the next candidate.
+        min_margin: ... and at least this lead over the next candidate, of which all background
+            prompts together are one. Below 0, they may fit better by so much: for models that
+            doubt too easily.
     """
 
     min_probability: float = Field(default=0.3, ge=0, le=1)
-    min_margin: float = Field(default=0.0, ge=0, le=1)
+    min_margin: float = Field(default=0.0, ge=-1, le=1)
 
 
 class CropStyle(_Part):

@@ -157,11 +157,7 @@ def decide(
     others = [candidate.probability for candidate in candidates if candidate is not best]
     margin = best.probability - max(others, default=0.0)
     rule = label_set.unknown
-    sure = (
-        candidates[0] is best
-        and best.probability >= rule.min_probability
-        and margin >= rule.min_margin
-    )
+    sure = best.probability >= rule.min_probability and margin >= rule.min_margin
     return LabelResult(
         label=best.label if sure else UNKNOWN,
         score=best.probability,

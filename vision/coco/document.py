@@ -5,7 +5,8 @@ A single bad image or annotation is set aside with a finding, and the rest is ke
 """
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -13,6 +14,7 @@ from vision.coco.annotations import AnnotationReader
 from vision.coco.findings import Finding, FindingLog, make_finding
 from vision.coco.identifiers import CocoId, IdentifierError
 from vision.coco.image_entries import read_identifier, read_images
+from vision.coco.json_stream import WINDOW_BYTES
 from vision.coco.json_text import BYTE_ORDER_MARK, DocumentError
 from vision.coco.mask_files import MaskFiles, ReadFile
 from vision.coco.panoptic import is_panoptic, read_panoptic
@@ -77,6 +79,7 @@ class CocoReader:
         images: Usable images by id.
         categories: Name of each category by id.
         set_aside: Ids of images that cannot be used.
+        sections: The file's own parts.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class CocoReader:
         sizes: Mapping[str, tuple[int, int]] | None = None,
         local: bool = True,
         read_file: ReadFile | None = None,
+        window_bytes: int = WINDOW_BYTES,
     ) -> None:
         """Check everything but the annotations.
 
@@ -97,24 +101,24 @@ class CocoReader:
             sizes: As `check_document`.
             local: As `check_document`.
             read_file: As `check_document`.
+            window_bytes: How much of the file is read at once.
 
         Raises:
             DocumentError: The document is refused as a whole.
         """
         self._log = FindingLog(file)
         self._files = MaskFiles(read_file, local)
-        self._sections = sections = Sections(data, max_bytes)
+        self.sections = sections = Sections(data, max_bytes, window_bytes)
         if sections.has_byte_order_mark:
             self._log.add("json.byte_order_mark", "", BYTE_ORDER_MARK)
         self._names: dict[str, str] = {}
-        if is_sa1b(sections.header):
-            self._sa1b = True
+        self._is_sa1b = is_sa1b(sections.header)
+        if self._is_sa1b:
             self.categories = dict(CATEGORIES)
             listed = iter([("/image", sections.header["image"])])
         else:
-            self._sa1b = False
             self.categories = _read_categories(sections.header.get("categories"), self._log)
-            if not sections.lengths.get("images"):
+            if not sections.length("images"):
                 raise DocumentError("document.no_images", sections.header.get("images"), "/images")
             listed = sections.entries("images")
         self.images, self.set_aside = read_images(
@@ -123,10 +127,10 @@ class CocoReader:
             local,
             sections.damaged,
             self._log,
-            "image_id" if self._sa1b else "id",
+            "image_id" if self._is_sa1b else "id",
         )
-        if "annotations" not in sections.lengths and (
-            self._sa1b or "annotations" in sections.header
+        if "annotations" not in sections.pieces and (
+            self._is_sa1b or "annotations" in sections.header
         ):
             raise DocumentError(
                 "document.annotations", sections.header.get("annotations"), "/annotations"
@@ -141,29 +145,41 @@ class CocoReader:
         Raises:
             DocumentError: The document is refused as a whole; what was read must be dropped.
         """
-        if "annotations" not in self._sections.lengths:
-            return
-        entries = self._sections.entries("annotations")
-        set_aside = self.set_aside
-        if self._sa1b:
-            # They name no image. Without a usable one, its id is one set aside.
-            image_id = next(iter(self.images), 0)
-            set_aside = self.set_aside if self.images else {image_id}
-            entries = completed(entries, image_id)
-        reader = AnnotationReader(
+        if "annotations" in self.sections.pieces:
+            for pointer, entry in self.sections.entries("annotations"):
+                yield from self.read(pointer, entry)
+
+    def read(self, pointer: str, entry: Any) -> Iterable[CocoAnnotation]:
+        """Read one entry of `annotations`; see there.
+
+        Args:
+            pointer: JSON pointer to it.
+            entry: The entry, as `sections` parsed it.
+        """
+        if self._is_sa1b:
+            entry = completed(entry, self._sa1b_image_id)
+        elif is_panoptic(entry):
+            return read_panoptic(pointer, entry, self._reader, self._files, self._log)
+        return self._reader.read(
+            [(pointer, entry)], self.sections.repeated_ids, rle_is_usual=self._is_sa1b
+        )
+
+    @cached_property
+    def _reader(self) -> AnnotationReader:
+        # Entries of SA-1B name no image. Without a usable one, its id is one set aside.
+        nameless = self._is_sa1b and not self.images
+        return AnnotationReader(
             self.images,
-            set_aside,
+            {self._sa1b_image_id} if nameless else self.set_aside,
             self.categories,
-            self._sections.damaged,
+            self.sections.damaged,
             self._log,
             self._files,
         )
-        repeated_ids = self._sections.repeated_ids
-        for pointer, entry in entries:
-            if is_panoptic(entry) and not self._sa1b:
-                yield from read_panoptic(pointer, entry, reader, self._files, self._log)
-            else:
-                yield from reader.read([(pointer, entry)], repeated_ids, rle_is_usual=self._sa1b)
+
+    @property
+    def _sa1b_image_id(self) -> CocoId:
+        return next(iter(self.images), 0)
 
     def findings(self) -> list[Finding]:
         """What has been found so far."""

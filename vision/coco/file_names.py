@@ -10,6 +10,8 @@ from vision.coco.json_text import DocumentError
 
 MAX_PATH_BYTES = 1024
 
+# Words joined by single dots and slashes, as nearly all names are, break no rule.
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+(?:[./][A-Za-z0-9_-]+)*")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:")
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -28,6 +30,8 @@ def broken_path_rule(name: str, local: bool = True) -> str | None:
     Returns:
         The rule, such as `path.parent`; None for a plain relative path.
     """
+    if len(name) <= MAX_PATH_BYTES and _PLAIN.fullmatch(name):
+        return None
     if not name or name in (".", "./"):
         return "path.empty"
     if "\0" in name:

@@ -26,6 +26,7 @@ _CUTS_TRIED = 4
 _SPACE = re.compile(r"[ \t\r\n]*")
 _SPACE_BYTES = b" \t\r\n"
 _ENTRY_END = re.compile(rb"\}[ \t\r\n]*,")
+_CUT_NUMBER = re.compile(r"[-+.0-9eE]*\Z")
 _TRAILING = re.compile(r"trailing characters \(byte ([0-9]+)\)")
 # An error so close to the end of the window may be an error of the window alone.
 _LONGEST_TOKEN = 32
@@ -100,7 +101,8 @@ class JsonStream:
         """Take a list from behind its opening bracket up to its closing one.
 
         Yields:
-            Some of its entries, in their order.
+            Some of its entries, in their order; until the next ones are asked for, `offset` and
+            `line` are where these begin.
 
         Raises:
             DocumentError: This is no list, or one entry is larger than `MAX_VALUE_BYTES`.
@@ -146,7 +148,7 @@ class JsonStream:
                     start = _end_of_space(text, end + 1 if values else 0)
                     _, stop = strict_decoder.raw_decode(text, start)
                     # A number at the end of the window may go on behind it.
-                    if stop == len(text) and not self._at_end:
+                    if not self._at_end and _CUT_NUMBER.match(text, stop):
                         break
                     values.append(text[start:stop].encode())
                     end = _end_of_space(text, stop)

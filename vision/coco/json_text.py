@@ -32,6 +32,10 @@ class DocumentError(ValueError):
         self.pointer = pointer
         super().__init__(f"{rule} at {pointer or '/'}: {reprlib.repr(value)}")
 
+    def __reduce__(self) -> tuple[type["DocumentError"], tuple[str, str, str]]:
+        """Survive a way between processes; values are shown, not sent."""
+        return DocumentError, (self.rule, reprlib.repr(self.value), self.pointer)
+
 
 def has_byte_order_mark(data: bytes) -> bool:
     """Whether the file starts with a UTF-8 byte order mark."""

@@ -4,7 +4,7 @@
 "bbox", "area", "predicted_iou", "stability_score", "crop_box", "point_coords"}]}`
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from vision.coco.identifiers import CocoId
@@ -22,13 +22,12 @@ def is_sa1b(document: Mapping[str, Any]) -> bool:
     return isinstance(document.get("image"), dict) and "images" not in document
 
 
-def completed(entries: Iterator[tuple[str, Any]], image_id: CocoId) -> Iterator[tuple[str, Any]]:
-    """Give annotations of this form the image and the category that they do not name.
+def completed(entry: Any, image_id: CocoId) -> Any:
+    """Give an annotation of this form the image and the category that it does not name.
 
     Args:
-        entries: JSON pointer and value of each.
+        entry: The annotation; anything but an object is given back as it is.
         image_id: The one image of the document.
     """
     known = {"image_id": image_id, "category_id": _CATEGORY_ID}
-    for pointer, entry in entries:
-        yield pointer, entry | known if isinstance(entry, dict) else entry
+    return entry | known if isinstance(entry, dict) else entry

@@ -2,9 +2,10 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import SEEK_END
+from itertools import chain, islice
 from typing import Any, BinaryIO
 
 import msgspec
@@ -25,11 +26,28 @@ _FIRST_BYTES = 4096
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a list begins, behind its bracket."""
+class Piece:
+    """Some entries of a list, one after the other.
+
+    Attributes:
+        offset: Their first byte in the file.
+        line: The line it lies in, from 1.
+        first: Number of the first entry in the list, from 0.
+        count: Number of entries.
+        window_bytes: How much of the file is read at once.
+    """
 
     offset: int
     line: int
+    first: int
+    count: int
+    window_bytes: int
+
+
+def texts_of(file: BinaryIO, piece: Piece) -> Iterator[Entry]:
+    """JSON text of the entries of a piece."""
+    stream = JsonStream(file, piece.offset, piece.line, piece.window_bytes)
+    return islice(chain.from_iterable(stream.entries()), piece.count)
 
 
 class _WithId(msgspec.Struct):
@@ -42,7 +60,8 @@ class Sections:
     Attributes:
         header: All members of the document, parsed; of the lists `images` and `annotations` only
             that they are lists.
-        lengths: Number of entries of `images` and of `annotations`, where these are lists.
+        pieces: Of `images` and of `annotations`, where these are lists, the pieces they were read
+            in.
         repeated_ids: Ids that more than one entry of `annotations` has.
         damaged: For each entry with a number that is not finite, by pointer: the pointer to the
             number, and the number. Known of an entry from when it has been read.
@@ -63,9 +82,8 @@ class Sections:
         """
         self._file = file
         self._window_bytes = window_bytes
-        self._places: dict[str, _Place] = {}
         self.header: dict[str, Any] = {}
-        self.lengths: dict[str, int] = {}
+        self.pieces: dict[str, list[Piece]] = {}
         self.repeated_ids: frozenset[CocoId] = frozenset()
         self.damaged: dict[str, tuple[str, float]] = {}
         size_bytes = file.seek(0, SEEK_END)
@@ -94,21 +112,24 @@ class Sections:
         Raises:
             DocumentError: See `parse_json`.
         """
-        index = 0
-        for texts in self._texts(key):
-            for text in texts:
-                data = bytes(text)
-                pointer = f"/{key}/{index}"
-                value = parse_value(data, pointer)
-                for found in not_finite(value, data, pointer):
-                    self.damaged[pointer] = found
-                yield pointer, value
-                index += 1
+        for piece in self.pieces[key]:
+            yield from self.read(key, piece)
 
-    def _texts(self, key: str) -> Iterator[Sequence[Entry]]:
-        place = self._places[key]
-        stream = JsonStream(self._file, place.offset, place.line, self._window_bytes)
-        yield from stream.entries()
+    def read(self, key: str, piece: Piece) -> Iterator[tuple[str, Any]]:
+        """Parse the entries of a piece; see `entries`."""
+        for index, text in enumerate(texts_of(self._file, piece), start=piece.first):
+            yield self.parse(f"/{key}/{index}", bytes(text))
+
+    def parse(self, pointer: str, text: bytes) -> tuple[str, Any]:
+        """Parse the text of the entry that a JSON pointer leads to; see `entries`."""
+        value = parse_value(text, pointer)
+        for found in not_finite(value, text, pointer):
+            self.damaged[pointer] = found
+        return pointer, value
+
+    def length(self, key: str) -> int:
+        """Number of entries of a list; 0 where it is none."""
+        return sum(piece.count for piece in self.pieces.get(key, ()))
 
     def _read_members(self, stream: JsonStream) -> None:
         stream.take(b"{")
@@ -131,12 +152,13 @@ class Sections:
 
     def _read_list(self, key: str, stream: JsonStream) -> None:
         stream.take(b"[")
-        self._places[key] = _Place(stream.offset, stream.line)
         self.header[key] = []
-        self.lengths[key] = 0
+        pieces = self.pieces[key] = []
         ids = _Ids()
+        first = 0
         for texts in stream.entries():
-            self.lengths[key] += len(texts)
+            pieces.append(Piece(stream.offset, stream.line, first, len(texts), self._window_bytes))
+            first += len(texts)
             if key == "annotations":
                 for text in texts:
                     ids.add(text)

@@ -4,7 +4,14 @@ Convention everywhere: pycocotools' rasterisation and column-major COCO RLE.
 """
 
 from vision.masks.choice import expect_masks, masks_made_by
-from vision.masks.png import MaskPngError, mask_to_png, png_to_mask, rle_to_png
+from vision.masks.png import (
+    BitDepth,
+    MaskPngError,
+    mask_to_png,
+    png_to_mask,
+    rle_to_png,
+    runs_to_png,
+)
 from vision.masks.polygons import PolygonError, polygons_to_rle
 from vision.masks.rle import (
     mask_to_rle,
@@ -22,6 +29,7 @@ from vision.masks.segmentation_png import segmentation_to_png, segmentations_to_
 
 __all__ = [
     "MAX_MASK_PX",
+    "BitDepth",
     "MaskPngError",
     "PolygonError",
     "RleError",
@@ -40,6 +48,7 @@ __all__ = [
     "rle_to_mask",
     "rle_to_png",
     "rle_union",
+    "runs_to_png",
     "segmentation_to_png",
     "segmentations_to_pngs",
 ]
