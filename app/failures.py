@@ -14,6 +14,7 @@ def exit_code_of(error: Exception) -> int | None:
     from pydantic import ValidationError
 
     from storage import errors
+    from tasks.convert_masks import ConversionDiedError
     from tasks.drops import EmptyDropError
     from tasks.exports.coco import PolygonLossError
     from tasks.exports.folder import OutputFolderError
@@ -40,6 +41,13 @@ def exit_code_of(error: Exception) -> int | None:
     )
     if isinstance(error, wrong_use):
         return WRONG_USE
-    if isinstance(error, PolygonLossError | QuarantineLimitError | errors.StorageError | OSError):
+    failed = (
+        ConversionDiedError,
+        PolygonLossError,
+        QuarantineLimitError,
+        errors.StorageError,
+        OSError,
+    )
+    if isinstance(error, failed):
         return FINDINGS
     return None

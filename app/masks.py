@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from app.options import FINDINGS, Json, Quiet, answer_console, plural, print_json, say, settings_for
+from app.options import FINDINGS, Json, Quiet, answer_console, plural, print_json, say
 
 
 def masks(
@@ -15,7 +15,8 @@ def masks(
         Path, typer.Argument(exists=True, dir_okay=False, help="A COCO JSON file.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)
+        Path,
+        typer.Option("--output", "-o", help="Folder to write, new or empty.", show_default=False),
     ],
     bit_depth: Annotated[
         Literal["1", "8"],
@@ -24,6 +25,9 @@ def masks(
     processes: Annotated[
         int | None, typer.Option(min=1, help="How many work at once.", show_default="all cores")
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show every finding, not the first three of each rule.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -44,9 +48,8 @@ def masks(
         result = convert_masks(
             document,
             output,
-            processes=processes or len(os.sched_getaffinity(0)),
+            processes=processes or _cores(),
             bit_depth=8 if bit_depth == "8" else 1,
-            max_json_bytes=settings_for(None).max_json_bytes,
             progress=progress,
         )
     if as_json:
@@ -59,7 +62,7 @@ def masks(
         )
     else:
         if result.findings:
-            print_findings(result.findings, answer_console())
+            print_findings(result.findings, answer_console(), every)
         say(
             f"{plural(result.written, 'mask')} in {output}, "
             f"{plural(len(result.findings), 'finding')}",
@@ -67,3 +70,9 @@ def masks(
         )
     if result.findings:
         raise typer.Exit(FINDINGS)
+
+
+def _cores() -> int:
+    # macOS does not tell which cores are ours.
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -133,7 +133,7 @@ def segmill_job(document: Path, folder: Path) -> None:
     """Convert as `segmill masks` does, in two processes."""
     from tasks.convert_masks import convert_masks
 
-    result = convert_masks(document, folder, processes=2, max_json_bytes=MAX_BYTES)
+    result = convert_masks(document, folder, processes=2)
     if result.rejected:
         sys.exit(f"the benchmark's own file was refused: {result.findings}")
 

@@ -7,24 +7,45 @@ to its PNG; the rest is checked in full, and refused by name where it has no mas
 import errno
 import hashlib
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 
+from tasks.exports.folder import whole_folder
 from tasks.mask_names import slug
 from tasks.report.data import Progress
 from vision.coco import CocoReader, DocumentError, Finding, make_finding
+from vision.coco.entries import DocumentFacts, EntryReader
+from vision.coco.findings import FindingLog
 from vision.coco.identifiers import CocoId
+from vision.coco.mask_files import MAX_FILE_BYTES, MaskFileError, MaskFiles
 from vision.coco.quick_masks import quick_mask
 from vision.coco.sections import Piece, texts_of
 from vision.masks import BitDepth, expect_masks, rle_to_png, runs_to_png
 
 # Small enough to keep some processes evenly busy, large enough to be worth a message.
 _PIECE_BYTES = 2**20
+
+
+class ConversionDiedError(RuntimeError):
+    """A process was killed, as happens where memory runs out.
+
+    Attributes:
+        document: The COCO file.
+    """
+
+    def __init__(self, document: Path) -> None:
+        self.document = document
+        super().__init__(
+            f"a process that converted {document} was killed, perhaps for want of memory; "
+            "nothing was written; try again with fewer processes"
+        )
 
 
 @dataclass
@@ -48,43 +69,31 @@ def convert_masks(
     *,
     processes: int,
     bit_depth: BitDepth = 1,
-    max_json_bytes: int,
     progress: Progress | None = None,
 ) -> MaskConversion:
     """Write the mask of each annotation of a COCO file to `{image id}_{annotation id}.png`.
 
-    Masks that are there already are written again: the same file gives the same bytes.
-
     Args:
         document: The COCO file.
-        folder: Where the masks go; it is made if need be.
+        folder: Where the masks go, new or empty; it appears when all are written.
         processes: How many work at once; with 1, this one does.
         bit_depth: Bits of a pixel: 1, or 8 for readers that need 0 and 255 as bytes.
-        max_json_bytes: Largest file read.
         progress: Told after each piece of the file.
 
     Raises:
+        OutputFolderError: There is something else at `folder`.
         OSError: The file cannot be read, or a mask cannot be written.
+        ConversionDiedError: A process was killed.
     """
     result = MaskConversion()
     done = 0
     try:
-        with document.open("rb") as file:
-            reader = CocoReader(file, document.name, max_json_bytes, window_bytes=_PIECE_BYTES)
-            result.findings += _grave(reader.findings())
+        with document.open("rb") as file, whole_folder(folder, overwrite=False) as unfinished:
+            reader = CocoReader(file, document.name, sys.maxsize, window_bytes=_PIECE_BYTES)
+            result.findings += [f for f in reader.findings() if f.verdict != "note"]
             pieces = reader.sections.pieces.get("annotations", [])
             total = sum(piece.count for piece in pieces)
-            folder.mkdir(parents=True, exist_ok=True)
-            job = _Job(
-                document=document,
-                folder=folder,
-                bit_depth=bit_depth,
-                max_json_bytes=max_json_bytes,
-                sizes={image.id: (image.height, image.width) for image in reader.images.values()},
-                categories=frozenset(reader.categories),
-                repeated_ids=reader.sections.repeated_ids,
-                masks=total // processes,
-            )
+            job = _Job(document, unfinished, bit_depth, reader.facts, total // processes)
             for piece, part in _convert_pieces(job, pieces, processes):
                 result.written += part.written
                 result.findings += part.findings
@@ -93,7 +102,9 @@ def convert_masks(
                     progress("masks", done, total)
     except DocumentError as error:
         refused = make_finding(document.name, error.pointer, error.rule, error.value)
-        return MaskConversion(result.written, [refused], rejected=True)
+        return MaskConversion(findings=[refused], rejected=True)
+    except BrokenProcessPool:
+        raise ConversionDiedError(document) from None
     return result
 
 
@@ -104,10 +115,7 @@ class _Job:
     document: Path
     folder: Path
     bit_depth: BitDepth
-    max_json_bytes: int
-    sizes: dict[CocoId, tuple[int, int]]
-    categories: frozenset[CocoId]
-    repeated_ids: frozenset[CocoId]
+    facts: DocumentFacts
     masks: int
 
 
@@ -116,6 +124,9 @@ class _Converter:
 
     def __init__(self, job: _Job) -> None:
         self._job = job
+        self._log = FindingLog(job.document.name)
+        self._reader = EntryReader(job.facts, self._log, MaskFiles(self._mask_file))
+        self._sizes = {image.id: (image.height, image.width) for image in job.facts.images.values()}
         self._file = job.document.open("rb")
         expect_masks(job.masks)
 
@@ -125,39 +136,37 @@ class _Converter:
         Raises:
             DocumentError: The document is refused as a whole.
         """
-        result, job = MaskConversion(), self._job
-        for index, text in enumerate(texts_of(self._file, piece), start=piece.first):
-            data = bytes(text)
-            mask = quick_mask(data, job.sizes, job.categories)
-            if mask is None or mask.annotation_id in job.repeated_ids:
-                self._check(f"/annotations/{index}", data, result)
+        facts, bit_depth, written = self._job.facts, self._job.bit_depth, 0
+        for pointer, text in texts_of(self._file, "annotations", piece):
+            mask = quick_mask(text, self._sizes, facts.categories)
+            if mask and mask.annotation_id not in facts.repeated_ids:
+                png = runs_to_png(mask.runs, mask.height, mask.width, bit_depth)
+                self._write(mask.image_id, mask.annotation_id, png)
+                written += 1
                 continue
-            png = runs_to_png(mask.runs, mask.height, mask.width, job.bit_depth)
-            self._write(mask.image_id, mask.annotation_id, png)
-            result.written += 1
-        return result
+            for found in self._reader.read(pointer, text):
+                png = rle_to_png(found.rle, *self._sizes[found.image_id], bit_depth)
+                self._write(found.image_id, found.id, png)
+                written += 1
+        return MaskConversion(written, self._log.take_grave())
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    @cached_property
-    def _reader(self) -> CocoReader:
-        return CocoReader(self._file, self._job.document.name, self._job.max_json_bytes)
-
-    def _check(self, pointer: str, text: bytes, result: MaskConversion) -> None:
-        """Write the mask of an annotation after the full check, or say what is wrong."""
-        known = len(_grave(self._reader.findings()))
-        for found in self._reader.read(*self._reader.sections.parse(pointer, text)):
-            png = rle_to_png(found.rle, *self._job.sizes[found.image_id], self._job.bit_depth)
-            self._write(found.image_id, found.id, png)
-            result.written += 1
-        result.findings += _grave(self._reader.findings())[known:]
+    def _mask_file(self, name: str) -> bytes:
+        """A mask that the document names, beside it."""
+        path = self._job.document.parent / name
+        if not path.is_file():
+            raise MaskFileError("mask_file.missing", name)
+        if (size_bytes := path.stat().st_size) > MAX_FILE_BYTES:
+            raise MaskFileError("mask_file.too_large", f"{size_bytes} bytes")
+        return path.read_bytes()
 
     def _write(self, image_id: CocoId, annotation_id: CocoId, png: bytes) -> None:
         path = f"{self._job.folder}/{_plain(image_id)}_{_plain(annotation_id)}.png"
         # A third of the time of `open`, which tells with so many files.
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             if os.write(file, png) != len(png):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
@@ -165,15 +174,11 @@ class _Converter:
             os.close(file)
 
 
-def _grave(findings: list[Finding]) -> list[Finding]:
-    return [finding for finding in findings if finding.verdict != "note"]
-
-
 def _plain(coco_id: CocoId) -> str:
     if isinstance(coco_id, int):
         return f"{coco_id:012d}"
     # Two texts may look alike once they are fit for a file name.
-    return f"{slug(coco_id)}-{hashlib.sha256(coco_id.encode()).hexdigest()[:8]}"
+    return f"{slug(coco_id)}-{hashlib.sha256(coco_id.encode()).hexdigest()[:32]}"
 
 
 def _convert_pieces(
@@ -195,6 +200,8 @@ _converter: _Converter
 
 def _start_process(job: _Job) -> None:
     global _converter
+    # Ctrl-C is for the parent, which then ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _converter = _Converter(job)
 
 

@@ -1,6 +1,8 @@
 """A COCO file becomes the masks that the full check gives, file by file."""
 
 import json
+import os
+import signal
 from pathlib import Path
 from random import Random
 
@@ -11,11 +13,10 @@ from pycocotools import mask as coco_mask
 
 from benchmarks.coco_masks import coco_images, fuzz_images
 from tasks import convert_masks as module
-from tasks.convert_masks import convert_masks
+from tasks.convert_masks import ConversionDiedError, convert_masks
 from vision.coco import check_document
+from vision.coco.sections import Piece
 from vision.masks import rle_to_png
-
-MAX_BYTES = 10_000_000
 
 
 def document(count: int) -> dict:
@@ -50,6 +51,12 @@ def damage(entries: list[dict]) -> None:
     entries[8]["id"] = "left arm"
     entries[9]["segmentation"] = {"size": [1, 1], "counts": "0"}
     entries[10]["segmentation"] = [v for ring in [[2, 2, 9, 2, 9, 9]] for v in ring]
+    entries[11]["iscrowd"] = 2
+    entries[12]["bbox"] = [1, 1, -5, 3]
+    entries[13]["score"] = "high"
+    entries[14]["area"] = float("inf")
+    entries[15]["segments_info"] = []
+    entries[16]["note"] = "a key of its own"
 
 
 def write(path: Path, content: dict) -> Path:
@@ -72,7 +79,6 @@ def test_masks_and_findings_are_those_of_the_full_check(
         path,
         tmp_path / "masks",
         processes=processes,
-        max_json_bytes=MAX_BYTES,
         progress=lambda stage, done, total, detail="": told.append(done),
     )
     grave = [finding for finding in checked.findings if finding.verdict != "note"]
@@ -94,11 +100,12 @@ def test_masks_and_findings_are_those_of_the_full_check(
 def test_masks_are_those_of_pycocotools(tmp_path: Path):
     content = document(10)
     path = write(tmp_path / "a.json", content)
-    convert_masks(path, tmp_path, processes=1, bit_depth=8, max_json_bytes=MAX_BYTES)
+    masks = tmp_path / "masks"
+    convert_masks(path, masks, processes=1, bit_depth=8)
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     compared = 0
     for entry in content["annotations"]:
-        file = tmp_path / f"{entry['image_id']:012d}_{entry['id']:012d}.png"
+        file = masks / f"{entry['image_id']:012d}_{entry['id']:012d}.png"
         size = sizes[entry["image_id"]]
         rle = coco_mask.frPyObjects(entry["segmentation"], *size)
         expected = coco_mask.decode(coco_mask.merge(rle) if isinstance(rle, list) else rle)
@@ -114,7 +121,7 @@ def test_masks_are_those_of_pycocotools(tmp_path: Path):
 def test_a_broken_file_is_refused_and_nothing_is_written(tmp_path: Path):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(document(2))[:-40])
-    result = convert_masks(path, tmp_path / "masks", processes=1, max_json_bytes=MAX_BYTES)
+    result = convert_masks(path, tmp_path / "masks", processes=1)
     assert result.rejected
     assert [finding.rule for finding in result.findings] == ["json.truncated"]
     assert not (tmp_path / "masks").exists()
@@ -125,13 +132,51 @@ def test_a_file_is_refused_from_a_process_too(tmp_path: Path, monkeypatch: pytes
     content = document(4)
     content["annotations"][-1]["image_id"] = 2**70
     path = write(tmp_path / "a.json", content)
-    result = convert_masks(path, tmp_path / "masks", processes=2, max_json_bytes=MAX_BYTES)
+    result = convert_masks(path, tmp_path / "masks", processes=2)
     assert result.rejected
     assert [finding.rule for finding in result.findings] == ["id.too_large"]
+    assert sorted(tmp_path.iterdir()) == [path]
 
 
 def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write(tmp_path / "a.json", document(1))
     monkeypatch.setattr(module.os, "write", lambda file, data: len(data) - 1)
     with pytest.raises(OSError, match="No space left"):
-        convert_masks(path, tmp_path / "masks", processes=1, max_json_bytes=MAX_BYTES)
+        convert_masks(path, tmp_path / "masks", processes=1)
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_a_killed_process_is_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "_PIECE_BYTES", 4096)
+    monkeypatch.setattr(module, "_convert_in_process", die)
+    path = write(tmp_path / "a.json", document(4))
+    with pytest.raises(ConversionDiedError, match="fewer processes"):
+        convert_masks(path, tmp_path / "masks", processes=2)
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def die(piece: Piece) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_thousand_bad_annotations_take_a_thousand_times_one(tmp_path: Path):
+    content = document(1) | {"annotations": [1] * 200_000}
+    path = write(tmp_path / "a.json", content)
+    result = convert_masks(path, tmp_path / "masks", processes=1)
+    assert len(result.findings) == 200_000
+
+
+def test_masks_beside_the_document_are_read(tmp_path: Path):
+    content = document(1)
+    image = content["images"][0]
+    mask = np.zeros((image["height"], image["width"]), np.uint8)
+    mask[5:20, 7:30] = 255
+    cv2.imwrite(str(tmp_path / "m.png"), mask)
+    entry = {"id": 1, "image_id": image["id"], "category_id": 1, "segmentation_file": "m.png"}
+    path = write(tmp_path / "a.json", content | {"annotations": [entry]})
+    result = convert_masks(path, tmp_path / "masks", processes=1)
+    assert result.written == 1
+    (file,) = (tmp_path / "masks").iterdir()
+    assert np.array_equal(cv2.imread(str(file), cv2.IMREAD_UNCHANGED), mask)

@@ -1,6 +1,5 @@
 """Read the `annotations` of a COCO document, one by one."""
 
-from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from vision.coco.identifiers import CocoId, IdentifierError, parse_identifier
 from vision.coco.json_text import DocumentError
 from vision.coco.mask_files import MaskFiles
 from vision.coco.records import CocoAnnotation, CocoImage
+from vision.coco.repeated_ids import RepeatedIds
 from vision.coco.segmentation import SegmentationError, read_segmentation
 from vision.masks.runs import area_of_runs, box_of_runs, runs_to_rle
 
@@ -16,7 +16,8 @@ from vision.masks.runs import area_of_runs, box_of_runs, runs_to_rle
 _BOX_TOLERANCE_PX = 2.0
 _AREA_TOLERANCE = 0.05
 
-_MAX_COORDINATE = 2**53
+MAX_COORDINATE = 2**53
+"""Largest number in a box; beyond it floats skip whole pixels."""
 _OUTLINE_SHARE = 1.0
 
 
@@ -65,7 +66,7 @@ class AnnotationReader:
     def read(
         self,
         entries: Iterable[tuple[str, Any]],
-        repeated_ids: Container[CocoId] = (),
+        repeated_ids: RepeatedIds = RepeatedIds(),
         rle_is_usual: bool = False,
     ) -> Iterator[CocoAnnotation]:
         """Keep every usable annotation, and record a finding for each of the others.
@@ -87,7 +88,7 @@ class AnnotationReader:
                 yield annotation
 
     def _read_one(
-        self, entry: Any, at: str, repeated_ids: Container[CocoId], rle_is_usual: bool
+        self, entry: Any, at: str, repeated_ids: RepeatedIds, rle_is_usual: bool
     ) -> CocoAnnotation:
         if not isinstance(entry, dict):
             raise UnusableEntryError("annotation.type", at, entry)
@@ -185,19 +186,6 @@ class AnnotationReader:
             self._log.add("area.differs", f"{at}/area", f"{show(stated)}, the mask has {area_px}")
 
 
-def repeated_ids(entries: Iterable[tuple[str, Any]]) -> frozenset[CocoId]:
-    """Ids that more than one of the annotations has."""
-    ids = Counter(_quiet_identifier(entry) for _, entry in entries)
-    return frozenset(found for found, times in ids.items() if times > 1 and found is not None)
-
-
-def _quiet_identifier(entry: Any) -> CocoId | None:
-    try:
-        return parse_identifier(entry.get("id"))[0] if isinstance(entry, dict) else None
-    except IdentifierError:
-        return None
-
-
 def _crowd_flag(entry: dict[str, Any], at: str) -> bool:
     flag = entry.get("iscrowd", 0)
     if not isinstance(flag, int) or flag not in (0, 1):
@@ -221,7 +209,7 @@ def _stated_box(entry: dict[str, Any], at: str) -> list[float] | None:
         raise UnusableEntryError("bbox.type", pointer, box)
     if any(isinstance(v, bool) or not isinstance(v, int | float) for v in box):
         raise UnusableEntryError("bbox.type", pointer, box)
-    if any(abs(v) > _MAX_COORDINATE for v in box):
+    if any(abs(v) > MAX_COORDINATE for v in box):
         raise UnusableEntryError("bbox.type", pointer, box)
     if box[2] < 0 or box[3] < 0:
         raise UnusableEntryError("bbox.negative", pointer, box)

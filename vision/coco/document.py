@@ -5,21 +5,19 @@ A single bad image or annotation is set aside with a finding, and the rest is ke
 """
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from typing import Any, BinaryIO
 
-from vision.coco.annotations import AnnotationReader
+from vision.coco.entries import DocumentFacts, EntryReader
 from vision.coco.findings import Finding, FindingLog, make_finding
 from vision.coco.identifiers import CocoId, IdentifierError
 from vision.coco.image_entries import read_identifier, read_images
 from vision.coco.json_stream import WINDOW_BYTES
 from vision.coco.json_text import BYTE_ORDER_MARK, DocumentError
 from vision.coco.mask_files import MaskFiles, ReadFile
-from vision.coco.panoptic import is_panoptic, read_panoptic
 from vision.coco.records import CheckedDocument, CocoAnnotation, CocoImage
-from vision.coco.sa1b import CATEGORIES, completed, is_sa1b
+from vision.coco.sa1b import CATEGORIES, is_sa1b
 from vision.coco.sections import Sections
 
 __all__ = ["CheckedDocument", "CocoAnnotation", "CocoImage", "CocoReader", "check_document"]
@@ -146,40 +144,20 @@ class CocoReader:
             DocumentError: The document is refused as a whole; what was read must be dropped.
         """
         if "annotations" in self.sections.pieces:
-            for pointer, entry in self.sections.entries("annotations"):
-                yield from self.read(pointer, entry)
-
-    def read(self, pointer: str, entry: Any) -> Iterable[CocoAnnotation]:
-        """Read one entry of `annotations`; see there.
-
-        Args:
-            pointer: JSON pointer to it.
-            entry: The entry, as `sections` parsed it.
-        """
-        if self._is_sa1b:
-            entry = completed(entry, self._sa1b_image_id)
-        elif is_panoptic(entry):
-            return read_panoptic(pointer, entry, self._reader, self._files, self._log)
-        return self._reader.read(
-            [(pointer, entry)], self.sections.repeated_ids, rle_is_usual=self._is_sa1b
-        )
-
-    @cached_property
-    def _reader(self) -> AnnotationReader:
-        # Entries of SA-1B name no image. Without a usable one, its id is one set aside.
-        nameless = self._is_sa1b and not self.images
-        return AnnotationReader(
-            self.images,
-            {self._sa1b_image_id} if nameless else self.set_aside,
-            self.categories,
-            self.sections.damaged,
-            self._log,
-            self._files,
-        )
+            reader = EntryReader(self.facts, self._log, self._files)
+            for pointer, text in self.sections.texts("annotations"):
+                yield from reader.read(pointer, text)
 
     @property
-    def _sa1b_image_id(self) -> CocoId:
-        return next(iter(self.images), 0)
+    def facts(self) -> DocumentFacts:
+        """What annotations are read against, to read them elsewhere."""
+        return DocumentFacts(
+            self.images,
+            frozenset(self.set_aside),
+            self.categories,
+            self.sections.repeated_ids,
+            self._is_sa1b,
+        )
 
     def findings(self) -> list[Finding]:
         """What has been found so far."""
@@ -207,6 +185,7 @@ def _read_categories(entries: Any, log: FindingLog) -> dict[CocoId, str]:
     if not isinstance(entries, list):
         raise DocumentError("document.no_categories", entries, "/categories")
     categories: dict[CocoId, str] = {}
+    names: set[str] = set()
     for i, entry in enumerate(entries):
         pointer = f"/categories/{i}"
         if not isinstance(entry, dict):
@@ -222,7 +201,8 @@ def _read_categories(entries: Any, log: FindingLog) -> dict[CocoId, str]:
             raise DocumentError("category.name", name, f"{pointer}/name")
         if any(unicodedata.category(c) in ("Cc", "Cf") for c in name):
             log.add("category.hidden_characters", f"{pointer}/name", ascii(name))
-        if name in categories.values():
+        if name in names:
             log.add("category.same_name", f"{pointer}/name", name)
+        names.add(name)
         categories[category_id] = name
     return categories

@@ -75,6 +75,12 @@ class FindingLog:
             self._notes[rule] = (len(self._findings), 1)
         self._findings.append(make_finding(self._file, pointer, rule, value))
 
+    def take_grave(self) -> list[Finding]:
+        """What was recorded since this was last asked, without the notes, and forget it."""
+        found = [finding for finding in self._findings if finding.verdict != "note"]
+        self._findings, self._notes = [], {}
+        return found
+
     def findings(self) -> list[Finding]:
         """Everything recorded, in order; a repeated note says how often it applies."""
         result = list(self._findings)

@@ -22,9 +22,11 @@ MAX_VALUE_BYTES = 2**28
 Entry = bytes | msgspec.Raw
 """JSON text of one entry of a list, not yet checked as `parse_json` does."""
 
+_FIRST_BYTES = 2**12
 _CUTS_TRIED = 4
+_INSIDE_CHARACTERS = bytes(range(0x80, 0xC0))  # every byte of a character but its first
 _SPACE = re.compile(r"[ \t\r\n]*")
-_SPACE_BYTES = b" \t\r\n"
+_SPACE_BYTES = re.compile(rb"[ \t\r\n]*")
 _ENTRY_END = re.compile(rb"\}[ \t\r\n]*,")
 _CUT_NUMBER = re.compile(r"[-+.0-9eE]*\Z")
 _TRAILING = re.compile(r"trailing characters \(byte ([0-9]+)\)")
@@ -38,7 +40,7 @@ class JsonStream:
     Attributes:
         offset: Number of the next byte, from 0.
         line: Number of the line it lies in, from 1.
-        column: Its number in the line, in bytes, from 1.
+        column: Number of its character in the line, from 1.
     """
 
     def __init__(
@@ -53,7 +55,8 @@ class JsonStream:
             window_bytes: How much is read at once.
         """
         self._file = file
-        self._window = b""
+        self._read = b""  # what was read and not yet dropped
+        self._at = 0  # the next byte in it
         self._window_bytes = window_bytes
         self._at_end = False
         self.offset = offset
@@ -63,10 +66,10 @@ class JsonStream:
     def peek(self) -> bytes:
         """The next character that is no white space, left where it is; empty at the end."""
         while True:
-            rest = self._window.lstrip(_SPACE_BYTES)
-            self._advance(len(self._window) - len(rest))
-            if rest or self._at_end:
-                return rest[:1]
+            space = _SPACE_BYTES.match(self._read, self._at)
+            self._advance((space.end() if space else self._at) - self._at)
+            if self._at < len(self._read) or self._at_end:
+                return self._read[self._at : self._at + 1]
             self._grow(self._window_bytes)
 
     def take(self, expected: bytes) -> bytes:
@@ -82,7 +85,7 @@ class JsonStream:
         if not found or found not in expected:
             wanted = " or ".join(map(repr, expected.decode()))
             rule = "json.syntax" if found else "json.truncated"
-            raise DocumentError(rule, f"line {self.line} column {self.column}: {wanted} expected")
+            raise self._refusal(rule, f"{wanted} expected")
         self._advance(1)
         return found
 
@@ -93,7 +96,7 @@ class JsonStream:
             DocumentError: See `parse_json`, or the value is larger than `MAX_VALUE_BYTES`.
         """
         self.peek()
-        (text,), count = self._values(1)
+        (text,), count = self._values(_FIRST_BYTES, at_most=1)
         self._advance(count)
         return parse_value(text)
 
@@ -112,7 +115,7 @@ class JsonStream:
             return
         while True:
             self._grow(self._window_bytes)
-            entries, count = self._whole_entries() or self._values()
+            entries, count = self._whole_entries() or self._values(self._window_bytes)
             yield entries
             self._advance(count)
             if self.take(b",]") == b"]":
@@ -121,9 +124,10 @@ class JsonStream:
 
     def _whole_entries(self) -> tuple[Sequence[Entry], int] | None:
         """The entries that end in the window, and how many bytes they take up."""
-        text = b"[" + self._window
-        if self._window.startswith(b"]"):
+        window = self._read[self._at : self._at + self._window_bytes]
+        if window.startswith(b"]"):
             return None  # after a comma
+        text = b"[" + window
         try:
             return _raw_entries(text)
         except msgspec.DecodeError as error:
@@ -137,10 +141,18 @@ class JsonStream:
                 continue
         return None
 
-    def _values(self, at_most: int | None = None) -> tuple[list[bytes], int]:
-        """The next values, at least one, and how many bytes they take up with their commas."""
+    def _values(self, size: int, at_most: int | None = None) -> tuple[list[bytes], int]:
+        """The next values, at least one, and how many bytes they take up with their commas.
+
+        Args:
+            size: Bytes to look at; more if no value ends in them.
+            at_most: Number of values.
+        """
         while True:
-            text = self._text()
+            self._grow(size)
+            window = self._read[self._at : self._at + size]
+            at_end = self._at_end and self._at + size >= len(self._read)
+            text, broken = _decoded(window, at_end)
             values: list[bytes] = []
             end = 0
             try:
@@ -148,7 +160,7 @@ class JsonStream:
                     start = _end_of_space(text, end + 1 if values else 0)
                     _, stop = strict_decoder.raw_decode(text, start)
                     # A number at the end of the window may go on behind it.
-                    if not self._at_end and _CUT_NUMBER.match(text, stop):
+                    if not at_end and _CUT_NUMBER.match(text, stop):
                         break
                     values.append(text[start:stop].encode())
                     end = _end_of_space(text, stop)
@@ -157,46 +169,61 @@ class JsonStream:
             except json.JSONDecodeError as error:
                 near_end = error.pos >= len(text) - _LONGEST_TOKEN
                 cut = near_end or error.msg.startswith("Unterminated string")
-                if not values and (self._at_end or not cut):
+                if not values and cut and broken:
+                    raise self._refusal("json.encoding", broken) from None
+                if not values and (at_end or not cut):
                     raise syntax_error(error, self.line - 1, self.column - 1) from None
             except RecursionError:
-                raise DocumentError("json.too_deep", "nesting beyond the limit") from None
-            except DocumentError:
-                raise
+                if not values:
+                    raise self._refusal("json.too_deep", "nesting beyond the limit") from None
+            except DocumentError as error:
+                if not values:
+                    raise self._refusal(error.rule, error.value) from None
             except ValueError as error:  # int() refuses more digits than the interpreter's limit
-                raise DocumentError("json.integer_too_long", error) from None
+                if not values:
+                    raise self._refusal("json.integer_too_long", error) from None
             if values:
                 return values, len(text[:end].encode())
-            if len(self._window) >= MAX_VALUE_BYTES:
-                raise DocumentError("json.too_large", f"line {self.line}: one value")
-            self._grow(2 * len(self._window))
+            if size >= MAX_VALUE_BYTES:
+                raise self._refusal("json.too_large", "one value")
+            size *= 2
 
-    def _text(self) -> str:
-        try:
-            return codecs.utf_8_decode(self._window, "strict", self._at_end)[0]
-        except UnicodeDecodeError as error:
-            broken = self._window[error.start : error.start + 8]
-            raise DocumentError("json.encoding", broken) from None
+    def _refusal(self, rule: str, value: object) -> DocumentError:
+        shown = value if isinstance(value, str) else repr(value)
+        return DocumentError(rule, f"line {self.line} column {self.column}: {shown}")
 
     def _grow(self, size: int) -> None:
-        """Read on until the window has `size` bytes or the file ends."""
-        parts = [self._window]
-        missing = size - len(self._window)
-        self._file.seek(self.offset + len(self._window))
+        """Read on until `size` bytes lie ahead or the file ends."""
+        missing = size - (len(self._read) - self._at)
+        if missing <= 0 or self._at_end:
+            return
+        parts = [self._read[self._at :]]
+        self._file.seek(self.offset + len(parts[0]))
         while missing > 0 and not self._at_end:
             parts.append(self._file.read(missing))
             self._at_end = not parts[-1]
             missing -= len(parts[-1])
-        self._window = b"".join(parts)
+        self._read, self._at = b"".join(parts), 0
 
     def _advance(self, count: int) -> None:
-        if newlines := self._window.count(b"\n", 0, count):
+        end = self._at + count
+        if newlines := self._read.count(b"\n", self._at, end):
             self.line += newlines
-            self.column = count - self._window.rfind(b"\n", 0, count)
+            self.column = 1
+            passed = self._read[self._read.rfind(b"\n", self._at, end) + 1 : end]
         else:
-            self.column += count
-        self._window = self._window[count:]
+            passed = self._read[self._at : end]
+        self.column += len(passed.translate(None, _INSIDE_CHARACTERS))
+        self._at = end
         self.offset += count
+
+
+def _decoded(window: bytes, at_end: bool) -> tuple[str, bytes]:
+    """The text of a window up to the first bytes that are no UTF-8, and these."""
+    try:
+        return codecs.utf_8_decode(window, "strict", at_end)[0], b""
+    except UnicodeDecodeError as error:
+        return window[: error.start].decode(), window[error.start : error.start + 8]
 
 
 def _end_of_space(text: str, start: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 _ARCHIVES = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LONGEST_KEY = 200  # of a pointer
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _SUSPICIOUS_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 # All digits become 0: what may be beyond a float then shows in a plain search, which is ten times
@@ -32,9 +33,10 @@ class DocumentError(ValueError):
         self.pointer = pointer
         super().__init__(f"{rule} at {pointer or '/'}: {reprlib.repr(value)}")
 
-    def __reduce__(self) -> tuple[type["DocumentError"], tuple[str, str, str]]:
-        """Survive a way between processes; values are shown, not sent."""
-        return DocumentError, (self.rule, reprlib.repr(self.value), self.pointer)
+    def __reduce__(self) -> tuple[type["DocumentError"], tuple[str, str | int, str]]:
+        """Survive a way between processes; a value of another kind is shown, not sent."""
+        value = self.value if isinstance(self.value, str | int) else reprlib.repr(self.value)
+        return DocumentError, (self.rule, value, self.pointer)
 
 
 def has_byte_order_mark(data: bytes) -> bool:
@@ -89,19 +91,20 @@ def parse_value(data: bytes, pointer: str = "") -> Any:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DocumentError("json.encoding", data[error.start : error.start + 8]) from None
+        broken = data[error.start : error.start + 8]
+        raise DocumentError("json.encoding", broken, pointer) from None
     if not text.strip():
-        raise DocumentError("json.empty", f"{len(data)} bytes")
+        raise DocumentError("json.empty", f"{len(data)} bytes", pointer)
     try:
         document = strict_decoder.decode(text)
     except json.JSONDecodeError as error:
         raise syntax_error(error) from None
     except RecursionError:
-        raise DocumentError("json.too_deep", "nesting beyond the limit") from None
-    except DocumentError:
-        raise
+        raise DocumentError("json.too_deep", "nesting beyond the limit", pointer) from None
+    except DocumentError as error:
+        raise DocumentError(error.rule, error.value, pointer) from None
     except ValueError as error:  # int() refuses more digits than the interpreter's limit
-        raise DocumentError("json.integer_too_long", error) from None
+        raise DocumentError("json.integer_too_long", str(error), pointer) from None
     if _SUSPICIOUS_ESCAPE.search(data):
         _refuse_broken_strings(document, pointer)
     return document
@@ -124,9 +127,9 @@ def not_finite(
         zeros = data.translate(_ZEROS, b"+")
         if not any(sign in zeros for sign in _PERHAPS_NOT_FINITE):
             return
-    for at, value in _walk(document, pointer):
+    for place, value in _walk(document):
         if isinstance(value, float) and not math.isfinite(value):
-            yield at, value
+            yield _pointer(pointer, place), value
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -165,25 +168,38 @@ def syntax_error(
 
 
 def _refuse_broken_strings(document: Any, at: str) -> None:
-    for pointer, value in _walk(document, at):
+    for place, value in _walk(document):
         for text in (
             (value,) if isinstance(value, str) else value if isinstance(value, dict) else ()
         ):
             if "\0" in text:
-                raise DocumentError("json.nul", text, pointer)
+                raise DocumentError("json.nul", text, _pointer(at, place))
             if any("\ud800" <= c <= "\udfff" for c in text):
-                raise DocumentError("json.surrogate", text, pointer)
+                raise DocumentError("json.surrogate", text, _pointer(at, place))
 
 
-def _walk(document: Any, at: str) -> Iterator[tuple[str, Any]]:
-    """Every value with its JSON pointer, without recursion."""
-    pending: list[tuple[str, Any]] = [(at, document)]
+# A value's place: that of the value around it, and its key there. A whole pointer for each value
+# would take as much memory as all keys above it.
+_Place = tuple["_Place", str | int] | None
+
+
+def _walk(document: Any) -> Iterator[tuple[_Place, Any]]:
+    """Every value with its place, without recursion, in the order of the text."""
+    pending: list[tuple[_Place, Any]] = [(None, document)]
     while pending:
-        pointer, value = pending.pop()
-        yield pointer, value
+        place, value = pending.pop()
+        yield place, value
         if isinstance(value, dict):
-            for key, item in value.items():
-                escaped = key.replace("~", "~0").replace("/", "~1")
-                pending.append((f"{pointer}/{escaped}", item))
+            pending.extend(((place, key), item) for key, item in reversed(value.items()))
         elif isinstance(value, list):
-            pending.extend((f"{pointer}/{i}", item) for i, item in enumerate(value))
+            last = len(value) - 1
+            pending.extend(((place, last - i), item) for i, item in enumerate(reversed(value)))
+
+
+def _pointer(at: str, place: _Place) -> str:
+    """JSON pointer to a place below another pointer."""
+    keys = []
+    while place is not None:
+        place, key = place
+        keys.append(str(key)[:_LONGEST_KEY].replace("~", "~0").replace("/", "~1"))
+    return "/".join([at, *reversed(keys)])

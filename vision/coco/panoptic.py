@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from vision.coco.annotations import AnnotationReader, UnusableEntryError, repeated_ids
+from vision.coco.annotations import AnnotationReader, UnusableEntryError
 from vision.coco.findings import FindingLog
 from vision.coco.identifiers import IdentifierError, parse_identifier
 from vision.coco.mask_files import MaskFileError, MaskFiles
 from vision.coco.panoptic_png import SegmentMasks, png_to_ids
 from vision.coco.records import CocoAnnotation, CocoImage
+from vision.coco.repeated_ids import RepeatedIds, repeated_ids
 
 
 def is_panoptic(entry: Any) -> bool:
@@ -91,7 +92,7 @@ def _read_segments(
             log.add("panoptic.segment_missing", f"{at}/id", segment_id)
             continue
         completed.append((at, filled))
-    found = reader.read(completed, repeated_ids(completed), rle_is_usual=True)
+    found = reader.read(completed, _repeated_ids(completed), rle_is_usual=True)
     return [replace(annotation, segmentation_kind="panoptic_png") for annotation in found]
 
 
@@ -104,3 +105,7 @@ def _segment_id(segment: Any) -> int | None:
     except IdentifierError:
         return None
     return segment_id if isinstance(segment_id, int) else None
+
+
+def _repeated_ids(segments: Sequence[tuple[str, Any]]) -> RepeatedIds:
+    return repeated_ids(s.get("id") for _, s in segments if isinstance(s, dict))

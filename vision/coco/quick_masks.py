@@ -1,29 +1,38 @@
 """The mask of an annotation as it nearly always is, without the questions that rarely matter.
 
-Ten times faster than checking it in full. Whatever is not plainly right is left to the full check,
-which then says what is wrong with it.
+Several times faster than checking it in full. Whatever is not plainly right is left to the full
+check, which then says what is wrong with it.
 """
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from vision.coco.annotations import MAX_COORDINATE
 from vision.coco.identifiers import CocoId
 from vision.masks.polygons import PolygonError, polygons_to_runs
 from vision.masks.rle import parse_runs
 from vision.masks.runs import RleError, Runs, area_of_runs
 
-_ONCE = (b'"id"', b'"image_id"', b'"segmentation"', b'"category_id"')
+_Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
-class _Annotation(msgspec.Struct, gc=False):
-    id: int
-    image_id: int
-    category_id: int
-    segmentation: list[list[float]] | dict[str, Any]
-    segmentation_file: None = None
+class _Rle(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    size: tuple[int, int]
+    counts: str | list[int]
+
+
+class _Annotation(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    id: _Id
+    image_id: _Id
+    category_id: _Id
+    segmentation: list[list[float]] | _Rle
+    iscrowd: Literal[0, 1] | msgspec.UnsetType = msgspec.UNSET
+    area: float | msgspec.UnsetType = msgspec.UNSET
+    bbox: tuple[float, float, float, float] | msgspec.UnsetType = msgspec.UNSET
+    score: float | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True)
@@ -58,20 +67,46 @@ def quick_mask(
     Returns:
         The mask, the same as the full check gives; None if that has to decide.
     """
-    # A key that is repeated is for the full check: here the last one would win.
-    if any(text.count(key) != 1 for key in _ONCE) or b"NaN" in text or b"Infinity" in text:
-        return None
+    if b"\\u" in text:
+        return None  # a key may be written so, or a colon
     try:
         found = msgspec.json.decode(text, type=_Annotation)
-        height, width = sizes[found.image_id]
-        if isinstance(found.segmentation, dict):
-            runs = parse_runs(found.segmentation, height, width)
-        else:
-            runs = polygons_to_runs(found.segmentation, height, width)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    except (KeyError, PolygonError, RleError):
+    if found.category_id not in categories or not _is_plain(found, text):
         return None
-    if found.category_id not in categories or not area_of_runs(runs):
+    size = sizes.get(found.image_id)
+    if size is None:
         return None
-    return QuickMask(found.id, found.image_id, height, width, runs)
+    try:
+        if isinstance(found.segmentation, _Rle):
+            rle = {"size": list(found.segmentation.size), "counts": found.segmentation.counts}
+            runs = parse_runs(rle, *size)
+        else:
+            runs = polygons_to_runs(found.segmentation, *size)
+    except (PolygonError, RleError):
+        return None
+    if not area_of_runs(runs):
+        return None
+    return QuickMask(found.id, found.image_id, *size, runs)
+
+
+def _is_plain(found: _Annotation, text: bytes) -> bool:
+    """Whether every key occurs once, and the box is one."""
+    optional: tuple[Any, ...] = (found.iscrowd, found.area, found.bbox, found.score)
+    keys = 4 + sum(value is not msgspec.UNSET for value in optional)
+    if isinstance(found.segmentation, _Rle):
+        keys += 2
+    # Of a key that is repeated only the last one was seen, but each has its colon.
+    if text.count(b":") != keys + _colons(found.segmentation):
+        return False
+    if found.bbox is msgspec.UNSET:
+        return True
+    assert not isinstance(found.bbox, msgspec.UnsetType)
+    x, y, width, height = found.bbox
+    return width >= 0 and height >= 0 and max(map(abs, (x, y, width, height))) <= MAX_COORDINATE
+
+
+def _colons(segmentation: list[list[float]] | _Rle) -> int:
+    counts = segmentation.counts if isinstance(segmentation, _Rle) else ""
+    return counts.count(":") if isinstance(counts, str) else 0

@@ -6,7 +6,7 @@
 from pathlib import PurePosixPath
 from typing import Any
 
-from vision.coco.annotations import AnnotationReader
+from vision.coco.annotations import MAX_COORDINATE, AnnotationReader
 from vision.coco.findings import FindingLog, make_finding
 from vision.coco.identifiers import CocoId, IdentifierError, parse_identifier
 from vision.coco.json_text import (
@@ -127,4 +127,5 @@ def _is_box(box: Any) -> bool:
         isinstance(box, list)
         and len(box) == 4
         and all(isinstance(v, int | float) and not isinstance(v, bool) for v in box)
+        and all(abs(v) <= MAX_COORDINATE for v in box)
     )

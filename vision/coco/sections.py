@@ -1,7 +1,5 @@
 """The sections of a COCO file: its two long lists entry by entry, the rest at once."""
 
-from array import array
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import SEEK_END
@@ -9,9 +7,7 @@ from itertools import chain, islice
 from typing import Any, BinaryIO
 
 import msgspec
-import numpy as np
 
-from vision.coco.identifiers import CocoId, IdentifierError, parse_identifier
 from vision.coco.json_stream import WINDOW_BYTES, Entry, JsonStream
 from vision.coco.json_text import (
     BYTE_ORDER_MARK,
@@ -20,6 +16,7 @@ from vision.coco.json_text import (
     not_finite,
     parse_value,
 )
+from vision.coco.repeated_ids import IdCounter, RepeatedIds
 
 _LISTS = ("images", "annotations")
 _FIRST_BYTES = 4096
@@ -44,10 +41,12 @@ class Piece:
     window_bytes: int
 
 
-def texts_of(file: BinaryIO, piece: Piece) -> Iterator[Entry]:
-    """JSON text of the entries of a piece."""
+def texts_of(file: BinaryIO, key: str, piece: Piece) -> Iterator[tuple[str, bytes]]:
+    """JSON pointer and text of the entries of a piece of a list."""
     stream = JsonStream(file, piece.offset, piece.line, piece.window_bytes)
-    return islice(chain.from_iterable(stream.entries()), piece.count)
+    texts = islice(chain.from_iterable(stream.entries()), piece.count)
+    for index, text in enumerate(texts, start=piece.first):
+        yield f"/{key}/{index}", bytes(text)
 
 
 class _WithId(msgspec.Struct):
@@ -84,7 +83,7 @@ class Sections:
         self._window_bytes = window_bytes
         self.header: dict[str, Any] = {}
         self.pieces: dict[str, list[Piece]] = {}
-        self.repeated_ids: frozenset[CocoId] = frozenset()
+        self.repeated_ids = RepeatedIds()
         self.damaged: dict[str, tuple[str, float]] = {}
         size_bytes = file.seek(0, SEEK_END)
         file.seek(0)
@@ -103,6 +102,11 @@ class Sections:
             raise DocumentError("json.trailing", f"line {stream.line} column {stream.column}")
         self._check_header()
 
+    def texts(self, key: str) -> Iterator[tuple[str, bytes]]:
+        """JSON pointer and text of each entry of `images` or `annotations`."""
+        for piece in self.pieces[key]:
+            yield from texts_of(self._file, key, piece)
+
     def entries(self, key: str) -> Iterator[tuple[str, Any]]:
         """Parse the entries of `images` or `annotations`, one by one.
 
@@ -112,20 +116,11 @@ class Sections:
         Raises:
             DocumentError: See `parse_json`.
         """
-        for piece in self.pieces[key]:
-            yield from self.read(key, piece)
-
-    def read(self, key: str, piece: Piece) -> Iterator[tuple[str, Any]]:
-        """Parse the entries of a piece; see `entries`."""
-        for index, text in enumerate(texts_of(self._file, piece), start=piece.first):
-            yield self.parse(f"/{key}/{index}", bytes(text))
-
-    def parse(self, pointer: str, text: bytes) -> tuple[str, Any]:
-        """Parse the text of the entry that a JSON pointer leads to; see `entries`."""
-        value = parse_value(text, pointer)
-        for found in not_finite(value, text, pointer):
-            self.damaged[pointer] = found
-        return pointer, value
+        for pointer, text in self.texts(key):
+            value = parse_value(text, pointer)
+            if found := next(not_finite(value, text, pointer), None):
+                self.damaged[pointer] = found
+            yield pointer, value
 
     def length(self, key: str) -> int:
         """Number of entries of a list; 0 where it is none."""
@@ -154,14 +149,14 @@ class Sections:
         stream.take(b"[")
         self.header[key] = []
         pieces = self.pieces[key] = []
-        ids = _Ids()
+        ids = IdCounter()
         first = 0
         for texts in stream.entries():
             pieces.append(Piece(stream.offset, stream.line, first, len(texts), self._window_bytes))
             first += len(texts)
             if key == "annotations":
                 for text in texts:
-                    ids.add(text)
+                    ids.add(_id_at_a_glance(text))
         if key == "annotations":
             self.repeated_ids = ids.repeated()
 
@@ -173,33 +168,12 @@ class Sections:
             self.damaged["/image"] = (pointer, value)
 
 
-class _Ids:
-    """Ids seen so far, eight bytes each: a file may have millions."""
-
-    def __init__(self) -> None:
-        self._numbers = array("q")
-        self._texts: Counter[str] = Counter()
-
-    def add(self, entry: Entry) -> None:
-        """Remember the id of an entry, if it has one that can be told at a glance."""
-        try:
-            found = msgspec.json.decode(entry, type=_WithId).id
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return  # the entry is refused when it is read
-        try:
-            identifier, _ = parse_identifier(found)
-        except IdentifierError:
-            return
-        if isinstance(identifier, int):
-            self._numbers.append(identifier)
-        else:
-            self._texts[identifier] += 1
-
-    def repeated(self) -> frozenset[CocoId]:
-        """Those added more than once."""
-        numbers, times = np.unique(np.frombuffer(self._numbers, np.int64), return_counts=True)
-        texts = [text for text, times in self._texts.items() if times > 1]
-        return frozenset([*numbers[times > 1].tolist(), *texts])
+def _id_at_a_glance(entry: Entry) -> object:
+    """The id of an entry; None where only a full look could tell."""
+    try:
+        return msgspec.json.decode(entry, type=_WithId).id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _no_object(stream: JsonStream) -> DocumentError:
