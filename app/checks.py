@@ -1,6 +1,7 @@
 """segmill check: what ingesting a drop would say, without writing anything."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,9 +9,24 @@ import typer
 from app.options import FINDINGS, Json, Quiet, answer_console, plural, print_json, say, settings_for
 
 
+def existing_source(source: str | None) -> str | None:
+    """Check that a drop on this machine is there, before anything is opened or written.
+
+    Raises:
+        typer.BadParameter: If it is a path that leads to nothing.
+    """
+    if source and "://" not in source and not Path(source).exists():
+        raise typer.BadParameter(f"no such file or folder: {source}")
+    return source
+
+
 def check(
     source: Annotated[
-        str, typer.Argument(help="A folder, an image, or s3://bucket/prefix that is one drop.")
+        str,
+        typer.Argument(
+            help="A folder, an image, or s3://bucket/prefix that is one drop.",
+            callback=existing_source,
+        ),
     ],
     every: Annotated[
         bool, typer.Option("--all", help="Show every finding, not the first three of each rule.")

@@ -8,13 +8,17 @@ import typer
 from app.checks import check
 from app.demo import demo
 from app.exports import export
-from app.failures import exit_code_of
+from app.failures import exit_code_of, message_of
 from app.masks import masks
 from app.options import WRONG_USE
 from app.predict import predict
 from app.queries import sql
 from app.registry import models
 from app.runs import ingest, nightly, segment, stats
+
+INTERRUPTED = 130
+# What these have finished is kept, and not done again.
+_RESUMING = {("demo",), ("ingest",), ("segment",), ("stats",), ("nightly",), ("export", "crops")}
 
 app = typer.Typer(
     name="segmill",
@@ -45,19 +49,28 @@ app.add_typer(models, name="models")
 
 
 def main() -> None:
-    """Run the command; exit codes: 0 done, 1 findings or partial failure, 2 wrong use."""
+    """Run the command; exits: 0 done, 1 findings or partial failure, 2 wrong use, 130 Ctrl-C."""
     try:
         app()
-    except KeyboardInterrupt:
-        typer.echo("interrupted; run the same command again to go on", err=True)
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Typer makes an exit of a KeyboardInterrupt.
+        if isinstance(stop, SystemExit) and stop.code != INTERRUPTED:
+            raise
+        typer.echo(_interrupted(sys.argv[1:]), err=True)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         code = exit_code_of(error)
         if code is None:
             raise
         kind = "wrong use" if code == WRONG_USE else "failed"
-        typer.secho(f"{kind}: {error}", fg="red", err=True)
+        typer.secho(f"{kind}: {message_of(error)}", fg="red", err=True)
         sys.exit(code)
+
+
+def _interrupted(arguments: list[str]) -> str:
+    if tuple(arguments[:1]) in _RESUMING or tuple(arguments[:2]) in _RESUMING:
+        return "interrupted; run the same command again to go on"
+    return "interrupted"
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def demo(
         print_json(summary.model_dump(mode="json"))
     elif data is not None and not quiet:
         print_summary(data, report_uri=summary.report_uri)
-    summary.ingest.raise_over_limit()
+    summary.ingest.raise_for_bad_drops()
 
 
 def write_pages(folder: Path, pages: int) -> None:

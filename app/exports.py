@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from app.dataset_exports import coco, coco_panoptic, comic, sa1b, yolo
-from app.options import Json, Quiet, Root, plural, print_json, say, settings_for
+from app.options import FINDINGS, Json, Quiet, Root, plural, print_json, say, settings_for
 
 export = typer.Typer(no_args_is_help=True, help="Take results out.")
 export.command()(coco)
@@ -33,7 +33,9 @@ def crops(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Cut every segment out: OUTPUT/LABEL/IMAGE/[label]_[id]_[confidence].png.
+    r"""Cut every segment out: OUTPUT/LABEL/IMAGE/\[label]_\[id]_\[confidence].png.
+
+    Exit 1 if images could not be read; their segments are left out.
 
     Examples:
       segmill export crops --output crops
@@ -56,6 +58,7 @@ def crops(
             limit=limit,
             dataset=dataset,
             background=background,
+            max_px=settings.max_image_px,
             progress=progress,
         )
     if as_json:
@@ -63,3 +66,11 @@ def crops(
     else:
         labels = ", ".join(f"{name} {count:,}" for name, count in summary.labels.items())
         say(f"{plural(summary.written, 'crop')} in {output}: {labels or 'none'}", quiet)
+        if summary.unreadable_images:
+            say(
+                f"  {plural(summary.unreadable_images, 'image')} could not be read: gone from the "
+                "store, broken, or larger than SEGMILL_MAX_IMAGE_PX",
+                quiet,
+            )
+    if summary.unreadable_images:
+        raise typer.Exit(FINDINGS)

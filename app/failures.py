@@ -1,6 +1,14 @@
-"""Which errors a person can act on, and the exit code that says so."""
+"""Which errors a person can act on, what to tell, and the exit code that says so."""
+
+import sys
+from typing import TYPE_CHECKING
 
 from app.options import FINDINGS, WRONG_USE
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+_LONGEST_VALUE = 80
 
 
 def exit_code_of(error: Exception) -> int | None:
@@ -9,23 +17,45 @@ def exit_code_of(error: Exception) -> int | None:
     Args:
         error: What a command raised.
     """
+    if isinstance(error, _wrong_use()):
+        return WRONG_USE
+    if isinstance(error, _failed()):
+        return FINDINGS
+    return None
+
+
+def message_of(error: Exception) -> str:
+    """What to tell a person of an error: its text, or a line for each value that is refused.
+
+    Args:
+        error: What a command raised.
+    """
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        return "\n  ".join(["these values do not fit:", *_refused_values(error)])
+    return str(error)
+
+
+def _wrong_use() -> tuple[type[Exception], ...]:
     # Imported here because an error is rare and these packages are slow to import.
     import duckdb
     from pydantic import ValidationError
 
     from storage import errors
-    from tasks.convert_masks import ConversionDiedError
     from tasks.drops import EmptyDropError
-    from tasks.exports.coco import PolygonLossError
     from tasks.exports.folder import OutputFolderError
     from tasks.exports.selection import NothingToExportError
     from tasks.models import UnknownPresetError
-    from tasks.quarantine import QuarantineLimitError
     from vision.clip import LabelSetError
     from vision.models import ModelReferenceError
 
-    wrong_use = (
-        duckdb.Error,
+    return (
+        # The SQL: its text, its values, or what it reaches for. `sql` is where people write any.
+        duckdb.ProgrammingError,
+        duckdb.DataError,
+        duckdb.NotSupportedError,
+        duckdb.PermissionException,
         ValidationError,
         EmptyDropError,
         LabelSetError,
@@ -37,17 +67,55 @@ def exit_code_of(error: Exception) -> int | None:
         errors.UnknownTableError,
         errors.UnknownVersionError,
         errors.UnsafeKeyError,
+        errors.UnsupportedRootError,
         UnknownPresetError,
+        *_loaded("vision.sam2.weights", "WeightsFileError"),
     )
-    if isinstance(error, wrong_use):
-        return WRONG_USE
-    failed = (
+
+
+def _failed() -> tuple[type[Exception], ...]:
+    import duckdb
+
+    from storage.errors import StorageError
+    from tasks.convert_masks import ConversionDiedError
+    from tasks.drop_images import DropChangedError
+    from tasks.exports.coco import PolygonLossError
+    from tasks.quarantine import QuarantineLimitError
+
+    return (
         ConversionDiedError,
+        DropChangedError,
         PolygonLossError,
         QuarantineLimitError,
-        errors.StorageError,
+        StorageError,
+        duckdb.Error,
         OSError,
+        *_loaded("flows.summaries", "DropsFailedError"),
+        *_loaded("deltalake.exceptions", "DeltaError"),
+        # Credentials, endpoints, time limits and names of buckets are all BotoCoreErrors.
+        *_loaded("botocore.exceptions", "ClientError", "BotoCoreError"),
     )
-    if isinstance(error, failed):
-        return FINDINGS
-    return None
+
+
+def _loaded(module: str, *names: str) -> tuple[type[Exception], ...]:
+    """Classes of a module; none where it was not imported, for then it raised nothing either."""
+    found = sys.modules.get(module)
+    return tuple(getattr(found, name) for name in names if hasattr(found, name))
+
+
+def _refused_values(error: "ValidationError") -> list[str]:
+    lines = []
+    for item in error.errors(include_url=False, include_context=False):
+        field = ".".join(map(str, item["loc"])) or error.title
+        if error.title == "Settings":
+            field = f"SEGMILL_{field}".upper()
+        expected = item["msg"].replace("Input should be", "expected", 1)
+        if item["type"] == "missing":
+            lines.append(f"{field}: expected a value, found none")
+        else:
+            lines.append(f"{field}: {expected}, found {_shortened(repr(item['input']))}")
+    return lines
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

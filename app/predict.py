@@ -1,6 +1,9 @@
 """segmill predict: cut and name images in a folder, without a data root."""
 
 import json
+import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +48,9 @@ def predict(
 ) -> None:
     """Cut and name images; write an overlay and a COCO document for each.
 
+    They are called after the image; images of the same name get their
+    folders before it.
+
     Examples:
       segmill predict --image page.png --output-dir out
 
@@ -69,15 +75,15 @@ def predict(
     results: list[dict[str, Any]] = []
     refused = 0
     with stage_progress(quiet=quiet or as_json) as progress:
-        for done, path in enumerate(paths, start=1):
+        for done, (path, name) in enumerate(zip(paths, output_names(paths), strict=True), start=1):
             try:
                 decoded = decode_image(path.read_bytes(), settings.max_image_px)
             except ImageError as error:
                 say(f"{path}: {error}")
                 refused += 1
-                continue
-            found = segment_image(models, decoded.rgb)
-            results.append(_write(output_dir, path, decoded.rgb, found))
+            else:
+                found = segment_image(models, decoded.rgb)
+                results.append(_write(output_dir / name, path, decoded.rgb, found))
             progress("predict", done, len(paths), path.name)
     if as_json:
         print_json({"images": results})
@@ -88,13 +94,41 @@ def predict(
         raise typer.Exit(FINDINGS)
 
 
+def output_names(paths: Sequence[Path]) -> list[str]:
+    """Name the results of each image, so that none overwrites another's.
+
+    Args:
+        paths: The images.
+
+    Returns:
+        For each its file name; where several have the same, upper and lower case being one, with
+        the folders before it in which they differ; and where that is the same too, with a number.
+    """
+    uses = Counter(path.name.casefold() for path in paths)
+    shared = [path.parent.resolve() for path in paths if uses[path.name.casefold()] > 1]
+    above = Path(os.path.commonpath(shared)) if shared else Path()
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        name = path.name
+        if uses[name.casefold()] > 1:
+            name = "_".join([*path.parent.resolve().relative_to(above).parts, name])
+        plain, number = Path(name), 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{plain.stem}-{number}{plain.suffix}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
 def _write(
-    output_dir: Path,
+    target: Path,
     path: Path,
     rgb: "npt.NDArray[np.uint8]",
     found: "list[tuple[Mask, LabelResult]]",
 ) -> dict[str, Any]:
-    """Write `NAME.overlay.png` and `NAME.json` of one image."""
+    """Write `TARGET.overlay.png` and `TARGET.json` of one image."""
     import cv2
 
     from vision.draw.overlay import DrawnSegment, draw_segments
@@ -102,7 +136,7 @@ def _write(
     drawn = draw_segments(
         rgb, [DrawnSegment(mask.rle, label.label, label.score) for mask, label in found]
     )
-    overlay = output_dir / f"{path.name}.overlay.png"
+    overlay = target.with_name(f"{target.name}.overlay.png")
     ok, png = cv2.imencode(".png", drawn[..., ::-1])
     if not ok:
         raise OSError(f"{overlay} could not be encoded")
@@ -128,5 +162,6 @@ def _write(
             for number, (mask, label) in enumerate(found, 1)
         ],
     }
-    (output_dir / f"{path.name}.json").write_text(json.dumps(document), encoding="utf-8")
+    document_path = target.with_name(f"{target.name}.json")
+    document_path.write_text(json.dumps(document), encoding="utf-8")
     return {"image": str(path), "segments": len(found), "overlay": str(overlay)}

@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 
 # A spreadsheet runs a cell that begins like this as a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# COCO counts may begin like one, and are other counts with anything put before them.
+_EXACT_COLUMNS = {"rle"}
 
 
 def sql(
     query: Annotated[str, typer.Argument(help="One SELECT, DESCRIBE, SUMMARIZE or SHOW.")],
     output_format: Annotated[
-        Literal["table", "csv", "json", "parquet"], typer.Option("--format", help="How to answer.")
+        Literal["table", "csv", "json", "parquet"],
+        typer.Option(
+            "--format",
+            help="How to answer. In csv, text that a spreadsheet would run as a formula gets a ' "
+            "before it, except in the column rle.",
+        ),
     ] = "table",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file, not to stdout.")
@@ -78,13 +85,12 @@ def _encoded(found: "pa.Table", output_format: str) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(found.column_names)
-    writer.writerows([_csv_cell(value) for value in row.values()] for row in rows)
+    writer.writerows([_csv_cell(name, value) for name, value in row.items()] for row in rows)
     return text.getvalue().encode()
 
 
-def _csv_cell(value: Any) -> Any:
+def _csv_cell(column: str, value: Any) -> Any:
     if isinstance(value, list | dict):
         return json.dumps(value, default=str, ensure_ascii=False)
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return "'" + value
-    return value
+    formula = isinstance(value, str) and value.startswith(_FORMULA_STARTS)
+    return f"'{value}" if formula and column not in _EXACT_COLUMNS else value

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.checks import existing_source
 from app.dry_runs import pending_images, plan_drops, show_plan
 from app.options import (
     ClipModel,
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 OptionalSource = Annotated[
     str | None,
-    typer.Argument(help="A folder, an image, or s3://bucket/prefix that is one drop."),
+    typer.Argument(
+        help="A folder, an image, or s3://bucket/prefix that is one drop.",
+        callback=existing_source,
+    ),
 ]
 
 
@@ -68,7 +72,7 @@ def ingest(
     with stage_progress(quiet=quiet or as_json) as progress:
         summary = run_ingest(request, settings, InProcess(progress))
     _report_ingest(summary, as_json, quiet)
-    summary.raise_over_limit()
+    summary.raise_for_bad_drops()
 
 
 def segment(
@@ -204,7 +208,7 @@ def nightly(
         print_json(summary.model_dump(mode="json"))
     elif data is not None and not quiet:
         print_summary(data, report_uri=summary.report_uri)
-    summary.ingest.raise_over_limit()
+    summary.ingest.raise_for_bad_drops()
 
 
 def _report_ingest(summary: "IngestSummary", as_json: bool, quiet: bool) -> None:
@@ -212,7 +216,10 @@ def _report_ingest(summary: "IngestSummary", as_json: bool, quiet: bool) -> None
         print_json(summary.model_dump(mode="json"))
         return
     for drop in summary.drops:
-        if drop.already_ingested:
+        if drop.rejected:
+            before = " before, under the same limits" if drop.already_ingested else " as a whole"
+            say(f"{drop.source}: refused{before}; see the table quarantine", quiet)
+        elif drop.already_ingested:
             say(f"{drop.source}: nothing new, it was ingested before", quiet)
         else:
             say(
@@ -222,8 +229,14 @@ def _report_ingest(summary: "IngestSummary", as_json: bool, quiet: bool) -> None
             )
         for note in drop.notes:
             say(f"  note: {note}", quiet)
-    if not summary.drops:
-        say("no complete drop in the inbox that is new", quiet)
+    for failure in summary.failed:
+        say(f"{failure.source}: not taken in: {failure.reason}", quiet)
+    if not summary.drops and not summary.failed:
+        say(
+            "no new drop in ROOT/inbox: a drop is a folder there, complete when it holds a file "
+            "_DONE or has not changed for a minute (SEGMILL_DROP_QUIET_SECONDS)",
+            quiet,
+        )
 
 
 def _report_segment(summary: "SegmentSummary", as_json: bool, quiet: bool) -> None:

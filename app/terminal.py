@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
@@ -32,13 +33,16 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 _MOST_QUARANTINE_ROWS = 12
 _FINDING_COLUMNS = ("file", "pointer", "rule", "value", "expected")
 _FINDINGS_OF_A_RULE = 3
+# Stages that are over sooner say nothing before their end: a drop has three of them.
+_QUIET_SECONDS = 2.0
 
 
 @contextmanager
 def stage_progress(quiet: bool = False, console: Console | None = None) -> Iterator[Progress]:
     """Show a bar per stage on stderr while the block runs.
 
-    Where stderr is no terminal, a stage is one line, written when it is over.
+    Where stderr is no terminal, a stage is one line, written when it is over, and a line for each
+    tenth of it if it takes longer than a few seconds.
 
     Args:
         quiet: show nothing.
@@ -133,16 +137,38 @@ def _bar_per_stage(bars: Bars) -> Progress:
     return report
 
 
+@dataclass
+class _Running:
+    """A stage that is not over: when it began, in s, and what was last said of it."""
+
+    began: float
+    said_at: float
+    said_tenth: int = -1
+    done: int = 0
+
+
 def _line_per_stage(console: Console) -> Progress:
-    started: dict[str, float] = {}
-    finished: set[str] = set()
+    running: dict[str, _Running] = {}
 
     def report(stage: str, done: int, total: int | None, detail: str = "") -> None:
-        begin = started.setdefault(stage, time.monotonic())
-        if total is not None and done >= total and stage not in finished:
-            finished.add(stage)
-            seconds = time.monotonic() - begin
-            console.print(Text(f"{stage}: {done} done in {seconds:.1f} s"), soft_wrap=True)
+        now = time.monotonic()
+        if stage not in running or done < running[stage].done:
+            running[stage] = _Running(now, now)
+        state = running[stage]
+        state.done = done
+        if total is None:
+            return
+        if done >= total:
+            # Forgotten, because the next drop begins a stage of the same name.
+            del running[stage]
+            text = f"{stage}: {done} done in {now - state.began:.1f} s"
+        else:
+            tenth = done * 10 // total
+            if tenth <= state.said_tenth or now - state.said_at < _QUIET_SECONDS:
+                return
+            state.said_tenth, state.said_at = tenth, now
+            text = f"{stage}: {tenth * 10} %, {done} of {total} in {now - state.began:.1f} s"
+        console.print(Text(text), soft_wrap=True)
 
     return report
 

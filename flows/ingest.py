@@ -5,10 +5,12 @@ from prefect import flow
 from flows.events import IMAGES_INGESTED, emit
 from flows.requests import IngestRequest
 from flows.running import OnPrefect, Runner, worker_settings
-from flows.summaries import IngestSummary
+from flows.summaries import DropFailure, IngestSummary
+from storage.errors import ObjectUnreadableError
 from storage.settings import Settings
+from tasks.drop_images import DropChangedError
 from tasks.drops import DropPlace, find_drops, place_of, seal_drop
-from tasks.ingest_drop import ingest_drop
+from tasks.ingest_drop import DropSummary, ingest_drop
 
 
 def run_ingest(request: IngestRequest, settings: Settings, run: Runner) -> IngestSummary:
@@ -20,23 +22,31 @@ def run_ingest(request: IngestRequest, settings: Settings, run: Runner) -> Inges
             places = run.call(
                 find_drops, settings.root, request.dataset, settings.drop_quiet_seconds
             )
-        drops = [
-            run.call(
-                ingest_drop,
-                settings.root,
-                run.call(seal_drop, settings.root, place, run.progress),
-                run_id=run.run_id,
-                max_image_px=settings.max_image_px,
-                max_image_bytes=settings.max_image_bytes,
-                max_json_bytes=settings.max_json_bytes,
-                progress=run.progress,
-            )
-            for place in places
-        ]
+        drops, failed = [], []
+        for place in places:
+            try:
+                drops.append(_ingest_one(place, settings, run))
+            except (ObjectUnreadableError, DropChangedError) as error:
+                # The other drops must not wait for this one to be mended.
+                failed.append(DropFailure(source=place.source, reason=str(error)))
     return IngestSummary(
         dataset=request.dataset,
         drops=drops,
+        failed=failed,
         quarantine_max_fraction=settings.quarantine_max_fraction,
+    )
+
+
+def _ingest_one(place: DropPlace, settings: Settings, run: Runner) -> DropSummary:
+    return run.call(
+        ingest_drop,
+        settings.root,
+        run.call(seal_drop, settings.root, place, run.progress),
+        run_id=run.run_id,
+        max_image_px=settings.max_image_px,
+        max_image_bytes=settings.max_image_bytes,
+        max_json_bytes=settings.max_json_bytes,
+        progress=run.progress,
     )
 
 
@@ -46,5 +56,5 @@ def ingest(request: IngestRequest) -> IngestSummary:
     summary = run_ingest(request, worker_settings(), OnPrefect())
     if summary.images:
         emit(IMAGES_INGESTED, request.dataset, count=summary.images)
-    summary.raise_over_limit()
+    summary.raise_for_bad_drops()
     return summary

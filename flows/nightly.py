@@ -63,5 +63,5 @@ def report_name(dataset: str) -> str:
 def nightly(request: NightlyRequest) -> NightlySummary:
     """Everything a night does, from the inbox to the report."""
     summary, _ = run_nightly(request, worker_settings(), OnPrefect())
-    summary.ingest.raise_over_limit()
+    summary.ingest.raise_for_bad_drops()
     return summary

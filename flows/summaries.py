@@ -9,17 +9,39 @@ from tasks.quarantine import QuarantineLimitError
 from tasks.segment_batch import BatchSummary
 
 
+class DropFailure(BaseModel):
+    """A drop that could not be taken in, and why; the next run tries it again."""
+
+    source: str
+    reason: str
+
+
+class DropsFailedError(RuntimeError):
+    """Drops could not be taken in; the others were.
+
+    Attributes:
+        failed: Each of them.
+    """
+
+    def __init__(self, failed: list[DropFailure]) -> None:
+        self.failed = failed
+        reasons = "; ".join(f"{drop.source}: {drop.reason}" for drop in failed)
+        super().__init__(f"not taken in: {reasons}")
+
+
 class IngestSummary(BaseModel):
     """What `ingest` did.
 
     Attributes:
         dataset: The dataset.
         drops: Each drop that was looked at.
+        failed: Drops that could not be read, or changed while they were.
         quarantine_max_fraction: The share of bad input that is allowed.
     """
 
     dataset: str
     drops: list[DropSummary]
+    failed: list[DropFailure] = []
     quarantine_max_fraction: float
 
     @property
@@ -27,12 +49,15 @@ class IngestSummary(BaseModel):
         """Images stored."""
         return sum(drop.images for drop in self.drops)
 
-    def raise_over_limit(self) -> None:
-        """Fail the run where too much of a drop is bad.
+    def raise_for_bad_drops(self) -> None:
+        """Fail the run where a drop could not be taken in, or too much of it is bad.
 
         Raises:
+            DropsFailedError: If a drop could not be read.
             QuarantineLimitError: If more than `quarantine_max_fraction` of a drop is bad.
         """
+        if self.failed:
+            raise DropsFailedError(self.failed)
         limit = self.quarantine_max_fraction
         bad = [drop for drop in self.drops if drop.bad_fraction > limit]
         if bad:

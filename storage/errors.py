@@ -4,6 +4,7 @@ StorageError
 ├── ObjectNotFoundError         no object under this key
 ├── ObjectUnreadableError       the store has the object, but does not give it
 ├── UnsafeKeyError              the key could leave the root
+├── UnsupportedRootError        the root is neither a folder nor in S3
 ├── ConditionalWritesError      the store ignores "create only if absent"
 ├── LakePathError               the folder cannot hold Delta tables
 ├── UnknownTableError           no such table in the lake
@@ -47,6 +48,14 @@ class UnsafeKeyError(StorageError, ValueError):
         self.key = key
         self.reason = reason
         super().__init__(f"Unsafe object key {key[:200]!r}: {reason}")
+
+
+class UnsupportedRootError(StorageError, ValueError):
+    """The root is a URI of another kind than `s3://bucket/prefix`, or names no bucket."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        super().__init__(f"Expected a local folder or s3://bucket/prefix, but got {root!r}")
 
 
 class ConditionalWritesError(StorageError):

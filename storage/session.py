@@ -147,7 +147,19 @@ def _committed(table: str) -> str:
             " GROUP BY image_id, model_id, params_id, label_set_id"
             ") USING (image_id, unit_id)"
         )
-    return f"{rows} WHERE unit_id IN (SELECT unit_id FROM stored.units)"
+    committed = f"{rows} WHERE unit_id IN (SELECT unit_id FROM stored.units)"
+    if table == "annotations":
+        # The files at a place may have been changed: then they are another drop.
+        return (
+            "WITH ingested AS (SELECT dataset, prefix, drop_id, sealed_at FROM stored.drops"
+            "  WHERE drop_id IN (SELECT subject FROM stored.units WHERE stage = 'ingest')),"
+            " newest AS (SELECT dataset, max_by(drop_id, (sealed_at, drop_id)) AS drop_id"
+            "  FROM ingested GROUP BY dataset, prefix),"
+            " replaced AS (SELECT dataset, drop_id FROM ingested"
+            "  EXCEPT SELECT dataset, drop_id FROM newest)"
+            f" {committed} AND (dataset, drop_id) NOT IN (SELECT (dataset, drop_id) FROM replaced)"
+        )
+    return committed
 
 
 def _check_reads_only(session: duckdb.DuckDBPyConnection, sql: str) -> None:

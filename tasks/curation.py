@@ -19,7 +19,7 @@ members AS (
 )
 SELECT
     (SELECT count(*) FROM annotations JOIN members USING (image_id)
-     WHERE NOT iscrowd AND ingested_at > (SELECT began FROM last_training))
+     WHERE dataset = $dataset AND NOT iscrowd AND ingested_at > (SELECT began FROM last_training))
     + (SELECT count(DISTINCT segment_id) FROM reviews JOIN members USING (image_id)
        WHERE decision IN ('accept', 'relabel')
          AND decided_at > (SELECT began FROM last_training))

@@ -1,6 +1,7 @@
 """Decode the images of a drop and keep them under the hash of their bytes."""
 
 import hashlib
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -154,19 +155,23 @@ class SplitDrawer:
     """Draws train or val for images so that near-duplicates always land in the same split."""
 
     def __init__(self) -> None:
-        self._hashes = np.empty(0, dtype=np.uint64)
+        self._hashes = array("Q")
         self._splits: list[str] = []
+
+    def remember(self, perceptual_hash: str, split: str) -> None:
+        """An image with this 64-bit hash (hexadecimal) is in this split."""
+        self._hashes.append(int(perceptual_hash, 16))
+        self._splits.append(split)
 
     def draw(self, perceptual_hash: str) -> str:
         """The split of the image with this 64-bit hash (hexadecimal)."""
         value = np.uint64(int(perceptual_hash, 16))
-        if len(self._splits):
-            distances = np.bitwise_count(self._hashes ^ value)
+        if self._splits:
+            distances = np.bitwise_count(np.frombuffer(self._hashes, np.uint64) ^ value)
             nearest = int(distances.argmin())
             if distances[nearest] <= NEAR_DUPLICATE_BITS:
                 return self._splits[nearest]
         digest = hashlib.sha256(perceptual_hash.encode()).digest()
         split = "val" if digest[0] < 256 * VALIDATION_SHARE else "train"
-        self._hashes = np.append(self._hashes, value)
-        self._splits.append(split)
+        self.remember(perceptual_hash, split)
         return split

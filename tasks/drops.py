@@ -29,7 +29,7 @@ _ARCHIVES = (
 
 _INGESTED = """
 SELECT prefix, files FROM drops
-WHERE drop_id IN (SELECT subject FROM units WHERE stage = 'ingest')
+WHERE drop_id IN (SELECT subject FROM units WHERE stage IN ('ingest', 'reject'))
 """
 
 
@@ -104,7 +104,9 @@ def list_drop(place: DropPlace) -> list[ObjectInfo]:
     for info in open_store(place.root).list(place.prefix):
         parts = info.key[len(place.folder) :].split("/")
         hidden = any(part.startswith(".") for part in parts)
-        if not hidden and parts[-1] not in ("", DONE_MARKER):
+        # A single file is named whole; another one's name may begin with its.
+        other = bool(place.prefix) and place.folder != place.prefix and info.key != place.prefix
+        if not hidden and not other and parts[-1] not in ("", DONE_MARKER):
             found.append(info)
     return found
 
@@ -211,7 +213,12 @@ def seal_drop(root: str, place: DropPlace, progress: Progress | None = None) -> 
 
 def _record(lake: Lake, drop: SealedDrop) -> None:
     files = [
-        {"key": file.key, "size_bytes": file.size_bytes, "version": file.version}
+        # What could not be read is known by no version: every sweep tries it again.
+        {
+            "key": file.key,
+            "size_bytes": file.size_bytes,
+            "version": "" if file.refused == UNREADABLE else file.version,
+        }
         for file in drop.files
     ]
     row = {
@@ -226,7 +233,8 @@ def _record(lake: Lake, drop: SealedDrop) -> None:
     # The listing is part of the id: the same content under new versions is recorded again, so
     # that the next sweep knows it without reading a byte.
     versions = (f"{file.key}\0{file.version}" for file in drop.files)
-    lake.append("drops", [row], unit_id("seal", versions, drop_id=drop.drop_id))
+    seal = unit_id("seal", versions, drop_id=drop.drop_id, dataset=drop.place.dataset)
+    lake.append("drops", [row], seal)
 
 
 def _ingested_listings(lake: Lake) -> dict[str, set[tuple[tuple[str, int, str], ...]]]:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from storage.lake import Lake
 from storage.objects import ObjectNotFoundError, ObjectStore
 from storage.session import connect
+from storage.settings import get_settings
 from tasks.report.data import Progress
 from tasks.report.gather import as_bytes, image_key
 from vision.draw.contours import mask_box
@@ -58,7 +59,8 @@ class CropsSummary:
         written: new pictures.
         skipped: pictures that were there from an earlier export.
         images: images the pictures came from.
-        unreadable_images: images whose bytes are gone or broken; their segments are left out.
+        unreadable_images: images whose bytes are gone, broken or of too many pixels; their
+            segments are left out.
         labels: pictures, new and old, per label.
         output: the folder.
     """
@@ -81,7 +83,7 @@ def export_crops(
     limit: int | None = None,
     dataset: str | None = None,
     background: Background = "transparent",
-    max_px: int = 100_000_000,
+    max_px: int | None = None,
     progress: Progress | None = None,
 ) -> CropsSummary:
     """Write segments as `OUTPUT/<label>/<image>/[label]_[id]_[confidence].png`.
@@ -99,7 +101,7 @@ def export_crops(
         dataset: only images of this dataset.
         background: what becomes of the pixels beside the segment: `transparent` (RGBA),
             `white`, or `keep` (a plain rectangle).
-        max_px: images with more pixels are left out.
+        max_px: images with more pixels are left out; None takes the machine's `max_image_px`.
         progress: told after each segment, under the stage name `export crops`.
 
     Returns:
@@ -112,6 +114,7 @@ def export_crops(
         raise ValueError(f"background must be transparent, white or keep, but is {background!r}")
     if limit is not None and limit < 0:
         raise ValueError(f"limit must not be negative, but is {limit}")
+    most_px = get_settings().max_image_px if max_px is None else max_px
     wanted = {
         "dataset": dataset,
         "label": label,
@@ -139,7 +142,7 @@ def export_crops(
                 for _, _, segment_id, name, score, _ in segments
             }
             missing = {i for i, path in targets.items() if not path.exists()}
-            rgb = _picture(store, image_id, uri, max_px) if missing else None
+            rgb = _picture(store, image_id, uri, most_px) if missing else None
             if missing and rgb is None:
                 unreadable += 1
             for _, _, segment_id, name, _, rle in segments:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -21,12 +21,9 @@ from tasks.report.data import Progress
 from vision.coco import Finding, make_finding
 
 _CATEGORIES = """
-SELECT DISTINCT category
-FROM annotations
-JOIN images USING (image_id)
-WHERE dataset = $dataset
+SELECT DISTINCT category FROM annotations WHERE dataset = $dataset
 """
-_SPLITS = "SELECT DISTINCT image_id, split FROM images WHERE dataset = $dataset"
+_KNOWN = "SELECT image_id, split, perceptual_hash FROM images WHERE dataset = $dataset"
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,7 @@ class DropSummary:
         bad_fraction: The larger of the shares of bad images and of bad annotations.
         notes: What was repaired or is unusual, one line a rule.
         already_ingested: Whether there was nothing to do.
+        rejected: Whether the drop was refused as a whole, now or before.
     """
 
     drop_id: str
@@ -52,6 +50,14 @@ class DropSummary:
     bad_fraction: float
     already_ingested: bool
     notes: tuple[str, ...] = ()
+    rejected: bool = False
+
+
+class KnownImage(NamedTuple):
+    """An image that the dataset holds."""
+
+    split: str
+    perceptual_hash: str | None
 
 
 @task(name="ingest-drop", task_run_name="ingest-{drop.place.prefix}", cache_policy=NO_CACHE)
@@ -66,6 +72,9 @@ def ingest_drop(
     progress: Progress | None = None,
 ) -> DropSummary:
     """Ingest one drop; does nothing if the same content is in the dataset already.
+
+    A drop that is refused as a whole is remembered with the limits that it was held against: with
+    other limits it is looked at again.
 
     Args:
         root: The data root.
@@ -83,6 +92,12 @@ def ingest_drop(
     unit = unit_id("ingest", [drop.drop_id], dataset=drop.place.dataset)
     if lake.has_unit("units", unit):
         return DropSummary(drop.drop_id, drop.place.source, 0, 0, 0, 0.0, already_ingested=True)
+    limits = (max_image_px, max_image_bytes, max_json_bytes)
+    refusal = unit_id("reject", [drop.drop_id], dataset=drop.place.dataset, limits=limits)
+    if lake.has_unit("units", refusal):
+        return DropSummary(
+            drop.drop_id, drop.place.source, 0, 0, 0, 1.0, already_ingested=True, rejected=True
+        )
     source, target = open_store(drop.place.root), open_store(root)
     images = store_images(
         source,
@@ -94,17 +109,23 @@ def ingest_drop(
     )
     content = match_documents(source, drop, images, max_bytes=max_json_bytes)
     renamed = _new_categories(lake, drop.place.dataset, content)
-    known = _known_splits(lake, drop.place.dataset)
+    known = _known_images(lake, drop.place.dataset)
     splits = _splits(content, known)
     image_rows = _image_rows(content, drop, splits, known)
     annotation_rows = write_masks(target, drop.place.dataset, content.annotations, splits, progress)
-
-    quarantine = [quarantine_row(drop.drop_id, found, "ingest") for found in content.findings]
+    for row in annotation_rows:
+        row["drop_id"] = drop.drop_id
+    quarantine = [
+        quarantine_row(drop.place.dataset, drop.drop_id, found, "ingest")
+        for found in content.findings
+    ]
+    if content.rejected:
+        unit = refusal
     lake.append("images", image_rows, unit)
     lake.append("annotations", annotation_rows, unit)
     lake.append("quarantine", quarantine, unit)
     lake.commit_unit(
-        stage="ingest",
+        stage="reject" if content.rejected else "ingest",
         unit_id=unit,
         subject=drop.drop_id,
         inputs=len(drop.files),
@@ -119,6 +140,7 @@ def ingest_drop(
         quarantined=len(quarantine),
         bad_fraction=content.bad_fraction,
         already_ingested=False,
+        rejected=content.rejected,
         notes=tuple(_line(note) for note in [*content.notes, *renamed]),
     )
 
@@ -140,25 +162,38 @@ def _new_categories(lake: Lake, dataset: str, content: DropContent) -> list[Find
     return [make_finding(MAIN_DOCUMENT, "/categories", "category.new", ", ".join(new))]
 
 
-def _splits(content: DropContent, known: Mapping[str, str]) -> dict[str, str]:
+def _splits(content: DropContent, known: Mapping[str, KnownImage]) -> dict[str, str]:
     """The split of each image: the known one, the one its document says, else one drawn."""
+    images = {image.stored.image_id: image for image in content.images.values()}
+    splits = {
+        image_id: known[image_id].split if image_id in known else image.split
+        for image_id, image in images.items()
+    }
     drawer = SplitDrawer()
+    for image in known.values():
+        if image.perceptual_hash:
+            drawer.remember(image.perceptual_hash, image.split)
+    for image_id, split in splits.items():
+        if split:
+            drawer.remember(images[image_id].stored.perceptual_hash, split)
     return {
-        image.stored.image_id: known.get(image.stored.image_id)
-        or image.split
-        or drawer.draw(image.stored.perceptual_hash)
-        for image in content.images.values()
+        image_id: split or drawer.draw(images[image_id].stored.perceptual_hash)
+        for image_id, split in splits.items()
     }
 
 
-def _known_splits(lake: Lake, dataset: str) -> dict[str, str]:
-    """The split of each image that the dataset holds."""
+def _known_images(lake: Lake, dataset: str) -> dict[str, KnownImage]:
+    """The images that the dataset holds, by id."""
     with connect(lake) as session:
-        return dict(session.execute(_SPLITS, {"dataset": dataset}).fetchall())
+        rows = session.execute(_KNOWN, {"dataset": dataset}).fetchall()
+    return {image_id: KnownImage(split, looks) for image_id, split, looks in rows}
 
 
 def _image_rows(
-    content: DropContent, drop: SealedDrop, splits: Mapping[str, str], known: Mapping[str, str]
+    content: DropContent,
+    drop: SealedDrop,
+    splits: Mapping[str, str],
+    known: Mapping[str, KnownImage],
 ) -> list[dict[str, Any]]:
     """One row for each image the dataset does not hold yet; equal bytes are one image."""
     now = datetime.now(UTC)
@@ -177,6 +212,7 @@ def _image_rows(
             "height_px": stored.height_px,
             "exif_orientation": stored.exif_orientation,
             "split": splits[stored.image_id],
+            "perceptual_hash": stored.perceptual_hash,
             "drop_id": drop.drop_id,
             "ingested_at": now,
         }

@@ -38,6 +38,7 @@ def write_masks(
         key = mask_key(dataset, split, image.source_id or "", annotation.id)
         return {
             "annotation_id": str(annotation.id),
+            "dataset": dataset,
             "image_id": image.stored.image_id,
             "category": annotation.category,
             "bbox_xywh": list(annotation.bbox_xywh),

@@ -26,15 +26,17 @@ class QuarantineLimitError(RuntimeError):
         )
 
 
-def quarantine_row(drop_id: str, finding: Finding, stage: str) -> dict[str, Any]:
+def quarantine_row(dataset: str, drop_id: str, finding: Finding, stage: str) -> dict[str, Any]:
     """One row of `quarantine`, without its unit.
 
     Args:
+        dataset: The dataset of the drop.
         drop_id: The sealed drop the input came with.
         finding: What is wrong, and where in the drop.
         stage: The stage that found it.
     """
     return {
+        "dataset": dataset,
         "drop_id": drop_id,
         "file": finding.file,
         "pointer": finding.pointer,

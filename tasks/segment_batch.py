@@ -31,8 +31,8 @@ from vision.segmenter import Mask
 _LOADING = Lock()
 
 _IMAGES = """
-SELECT image_id, min(uri), min(file_name), min(drop_id) FROM images
-WHERE dataset = $dataset GROUP BY image_id ORDER BY image_id
+SELECT image_id, min(uri), min(file_name), min(drop_id), dataset FROM images
+WHERE dataset = $dataset GROUP BY image_id, dataset ORDER BY image_id
 """
 
 
@@ -44,6 +44,7 @@ class PendingImage:
     uri: str
     file_name: str
     drop_id: str
+    dataset: str
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ def _unreadable(image: PendingImage, error: ImageError | ObjectNotFoundError) ->
     else:
         failure = image_failure(error)
         finding = make_finding(image.file_name, "", failure.rule, failure.value)
-    return quarantine_row(image.drop_id, finding, "segment")
+    return quarantine_row(image.dataset, image.drop_id, finding, "segment")
 
 
 def _row(

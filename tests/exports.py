@@ -149,6 +149,7 @@ def fill(path: Path, pages: Sequence[Page]) -> Root:
             annotations.append(
                 both
                 | {
+                    "dataset": "comics",
                     "annotation_id": str(len(annotations) + 1),
                     "category": drawn.label,
                     "iscrowd": drawn.iscrowd,

@@ -1,6 +1,6 @@
 """Objects under keys: files below a local folder, or objects of a bucket below a prefix."""
 
-from storage.errors import ObjectNotFoundError, UnsafeKeyError
+from storage.errors import ObjectNotFoundError, UnsafeKeyError, UnsupportedRootError
 from storage.objects.contract import ObjectInfo, ObjectStore
 from storage.objects.local import LocalStore
 from storage.settings import get_settings
@@ -22,14 +22,14 @@ def open_store(root: str) -> ObjectStore:
         root: A local folder, or `s3://bucket/prefix`.
 
     Raises:
-        ValueError: If the root is a URI of another kind, or names no bucket.
+        UnsupportedRootError: If the root is a URI of another kind, or names no bucket.
     """
     scheme, separator, rest = root.partition("://")
     if not separator:
         return LocalStore(root)
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not bucket:
-        raise ValueError(f"Expected a local folder or s3://bucket/prefix, but got {root!r}")
+        raise UnsupportedRootError(root)
     # boto3 takes a fifth of a second to import, and most roots are folders.
     from storage.objects.s3 import S3Store
 

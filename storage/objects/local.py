@@ -40,9 +40,12 @@ class LocalStore:
         Raises:
             ObjectNotFoundError: If there is no such file.
             ObjectUnreadableError: If the file may not be read.
-            UnsafeKeyError: If the key is unsafe, or a symbolic link leads out of the root.
+            UnsafeKeyError: If the key is unsafe, or a symbolic link leads out of the root, to a
+                folder or to nothing.
         """
         path = self._path(key)
+        if path.is_symlink() and not path.is_file():
+            raise UnsafeKeyError(key, "it is a symbolic link, but not to a file")
         try:
             return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -99,8 +102,8 @@ class LocalStore:
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the files whose key starts with the prefix, sorted by the key's UTF-8 bytes.
 
-        Links to files are listed, so that reading one that leads outside can be refused by name;
-        links to folders are not followed.
+        Links are listed, so that reading one that leads outside, to a folder or to nothing can be
+        refused by name; none to a folder is followed.
         """
         checked_prefix(prefix)
         parent, slash, _ = prefix.rpartition("/")
@@ -123,7 +126,8 @@ class LocalStore:
 
     def _path(self, key: str) -> Path:
         path = self._folder / checked_key(key)
-        if not path.resolve().is_relative_to(self._folder.resolve()):
+        # `Path.resolve` raises for links in a circle, but not in every version of Python.
+        if not Path(os.path.realpath(path)).is_relative_to(self._folder.resolve()):
             raise UnsafeKeyError(key, "a symbolic link leads out of the root")
         return path
 
@@ -184,10 +188,17 @@ class LocalStore:
                 if below.startswith(prefix) or prefix.startswith(below):
                     yield from self._walk(Path(entry.path), below, prefix)
             elif key.startswith(prefix):
-                with suppress(FileNotFoundError):  # removed since, or a dangling link
-                    status = entry.stat()
-                    if stat.S_ISREG(status.st_mode):
+                with suppress(FileNotFoundError):  # removed since
+                    status = _status(entry)
+                    if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
                         yield _object_info(key, status)
+
+
+def _status(entry: "os.DirEntry[str]") -> os.stat_result:
+    """The status of the file that an entry leads to, or that of the link if it leads to none."""
+    if entry.is_symlink() and not Path(entry.path).is_file():
+        return entry.stat(follow_symlinks=False)
+    return entry.stat()
 
 
 def _object_info(key: str, status: os.stat_result) -> ObjectInfo:

@@ -10,16 +10,15 @@ WITH chosen_images AS (
     -- One image may have come with several drops, for several datasets.
     QUALIFY 1 = row_number() OVER (PARTITION BY image_id ORDER BY ingested_at, dataset, drop_id)
 ),
--- A unit brings one dataset; one whose images were all there before is not listed here.
-homes AS (
-    SELECT unit_id, min(dataset) AS dataset FROM images GROUP BY unit_id
-),
 chosen_annotations AS (
-    SELECT annotations.*
+    SELECT annotations.* EXCLUDE (dataset)
     FROM annotations
-    LEFT JOIN homes USING (unit_id)
-    WHERE ($dataset::VARCHAR IS NULL OR coalesce(homes.dataset, $dataset) = $dataset)
+    WHERE ($dataset::VARCHAR IS NULL OR dataset = $dataset)
       AND (len($labels::VARCHAR[]) = 0 OR list_contains($labels::VARCHAR[], category))
+    -- Two datasets may hold the same drop.
+    QUALIFY 1 = row_number() OVER (
+        PARTITION BY image_id, annotation_id, category, rle ORDER BY dataset, unit_id
+    )
 )
 SELECT
     image_id,

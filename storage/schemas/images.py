@@ -16,13 +16,22 @@ IMAGES = table_schema(
     column("height_px", pa.int64(), "Height after the EXIF orientation is applied.", "px"),
     column("exif_orientation", pa.int64(), "EXIF orientation of the file, 1 to 8."),
     column("split", pa.string(), "train, val or test; near-duplicates share one split."),
+    column(
+        "perceptual_hash",
+        pa.string(),
+        "64-bit difference hash of the picture, hexadecimal; near-duplicates differ in few bits.",
+        nullable=True,
+    ),
     column("drop_id", pa.string(), "The drop that brought the image."),
     column("ingested_at", TIMESTAMP, "When the image was stored.", "UTC"),
 )
 
 ANNOTATIONS = table_schema(
-    "One annotated object, as a person or another tool drew it.",
+    "One annotated object, as a person or another tool drew it. Of a drop that was changed, "
+    "annotations of the newest content count only.",
     UNIT_ID,
+    column("dataset", pa.string(), "Name of the collection the annotation belongs to."),
+    column("drop_id", pa.string(), "The drop that brought it.", nullable=True),
     column("annotation_id", pa.string(), "Annotation id in the COCO file, as given."),
     column("image_id", pa.string(), "The image it is drawn on.", "sha256"),
     column("category", pa.string(), "Name of the category."),

@@ -39,6 +39,7 @@ UNITS = table_schema(
 QUARANTINE = table_schema(
     "One input that was refused, with the place and the reason.",
     UNIT_ID,
+    column("dataset", pa.string(), "Name of the collection its drop belongs to."),
     column("drop_id", pa.string(), "The drop that brought it."),
     column("file", pa.string(), "File that is wrong."),
     column("pointer", pa.string(), "JSON pointer into the file; empty for the whole file."),

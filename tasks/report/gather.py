@@ -9,6 +9,7 @@ import duckdb
 from storage.lake import Lake
 from storage.objects import ObjectNotFoundError, ObjectStore
 from storage.session import connect
+from storage.settings import get_settings
 from tasks.report.data import (
     LabelRow,
     PageOverlay,
@@ -58,15 +59,15 @@ FROM chosen_segments GROUP BY label ORDER BY label = $unknown, count(*) DESC, la
 """
 _TOTALS = """
 SELECT (SELECT count(*) FROM chosen_images),
-       (SELECT count(*) FROM annotations SEMI JOIN chosen_images USING (image_id)),
+       (SELECT count(*) FROM annotations
+        WHERE $dataset::VARCHAR IS NULL OR dataset = $dataset::VARCHAR),
        (SELECT count(*) FROM chosen_segments),
        (SELECT count(DISTINCT label) FROM chosen_segments WHERE label <> $unknown)
 """
 _QUARANTINE = """
 SELECT file, coalesce(pointer, ''), rule, coalesce(value, ''), stage, count(*) OVER () AS total
 FROM quarantine
-WHERE $dataset::VARCHAR IS NULL
-   OR drop_id IN (SELECT drop_id FROM drops WHERE dataset = $dataset::VARCHAR)
+WHERE $dataset::VARCHAR IS NULL OR dataset = $dataset::VARCHAR
 ORDER BY file, pointer, rule LIMIT $most
 """
 _SEGMENTS_OF_PAGE = """
@@ -88,7 +89,7 @@ def gather_report(
     stages: Sequence[StageTime] = (),
     max_pages: int = 24,
     min_score: float = 0.0,
-    max_px: int = 100_000_000,
+    max_px: int | None = None,
     facts: Sequence[tuple[str, str]] = (),
     next_commands: Sequence[tuple[str, str]] = (),
     progress: Progress | None = None,
@@ -110,7 +111,7 @@ def gather_report(
         max_pages: most pictures in the gallery; more pages than that are sampled evenly.
         min_score: segments with a lower label score are left out of the pictures (not of the
             statistics).
-        max_px: pictures with more pixels are left out.
+        max_px: pictures with more pixels are left out; None takes the machine's `max_image_px`.
         facts: further (name, value) pairs for the foot of the report.
         next_commands: (what it does, command) pairs to try next.
         progress: told of each picture, under the stage name `report`.
@@ -118,6 +119,7 @@ def gather_report(
     Returns:
         The report's data.
     """
+    most_px = get_settings().max_image_px if max_px is None else max_px
     chosen = {"model_id": model_id, "params_id": params_id, "label_set_id": label_set_id}
     with connect(lake) as session:
         session.execute(_CHOSEN, {"dataset": dataset})
@@ -126,13 +128,13 @@ def gather_report(
         run = session.execute("SELECT * FROM chosen_run").fetchone()
         labels = session.execute(_LABELS, {"unknown": UNKNOWN}).fetchall()
         page_count, mask_count, segment_count, label_count = session.execute(
-            _TOTALS, {"unknown": UNKNOWN}
+            _TOTALS, {"unknown": UNKNOWN, "dataset": dataset}
         ).fetchone() or (0, 0, 0, 0)
         quarantine = session.execute(
             _QUARANTINE, {"dataset": dataset, "most": _MOST_QUARANTINE_ROWS}
         ).fetchall()
         datasets = session.execute("SELECT DISTINCT dataset FROM images ORDER BY 1").fetchall()
-        pages = tuple(_pages(session, store, max_pages, min_score, max_px, progress))
+        pages = tuple(_pages(session, store, max_pages, min_score, most_px, progress))
     ids = zip(("model", "parameters", "label set"), run or (), strict=False)
     return ReportData(
         title=title,

@@ -227,6 +227,14 @@ def test_case_137_csv_disarms_cells_that_a_spreadsheet_would_run(segmill):
     assert answer.out.decode() == "a,b\n'=cmd(),-1\n"
 
 
+def test_csv_leaves_the_column_rle_as_it_is(segmill):
+    query = "SELECT '=0' AS rle, '@1' AS other, '@1' AS \"RLE\""
+    answer = segmill("sql", query, "--format", "csv")
+    assert answer.out.decode() == "rle,other,RLE\n=0,'@1,'@1\n"
+    told = segmill("sql", "--help").out.decode().replace("│", " ").split()
+    assert "except in the column rle" in " ".join(told)
+
+
 def test_sql_can_look_back(segmill, drop):
     segmill("nightly", drop, "--quiet")
     query = "SELECT count(*) AS n FROM segments"
@@ -258,6 +266,42 @@ def test_predict_writes_an_overlay_and_a_coco_document(segmill, drop, tmp_path):
     assert sorted(category["name"] for category in document["categories"]) == ["blue", "red"]
     assert (tmp_path / "out" / "p1.png.overlay.png").stat().st_size > 100
     assert "bad.png" in answer.err
+
+
+def test_predict_keeps_images_of_the_same_name_apart(segmill, drop, tmp_path):
+    write_box_drop(tmp_path / "other", PICTURES[1:])
+    arguments = []
+    for image in (drop / "images/p1.png", tmp_path / "other/images/p1.png", drop / "images/p2.png"):
+        arguments += ["--image", image]
+    answer = segmill("predict", *arguments, "--output-dir", "out", "--json")
+    assert [Path(image["overlay"]).name for image in answer.json()["images"]] == [
+        "drop_images_p1.png.overlay.png",
+        "other_images_p1.png.overlay.png",
+        "p2.png.overlay.png",
+    ]
+    counts = [
+        len(
+            json.loads((tmp_path / "out" / f"{name}_images_p1.png.json").read_text())["annotations"]
+        )
+        for name in ("drop", "other")
+    ]
+    assert counts == [2, 1]
+
+
+def test_the_progress_of_predict_ends_when_the_last_image_is_refused(segmill, drop):
+    (drop / "images" / "z.png").write_bytes(b"no image")
+    answer = segmill("predict", "--dir", drop / "images", "--output-dir", "out")
+    assert answer.code == 1
+    assert "predict: 3 done" in answer.err
+
+
+def test_a_link_to_a_folder_is_pointed_out_by_check(segmill, drop, tmp_path):
+    (drop / "images" / "more").symlink_to(tmp_path)
+    answer = segmill("check", drop, "--json")
+    assert answer.code == 1
+    assert [(f["file"], f["rule"]) for f in answer.json()["findings"]] == [
+        ("images/more", "drop.unsafe_name")
+    ]
 
 
 def test_models_list_names_the_models_that_ship(segmill):

@@ -124,6 +124,31 @@ def test_images_that_are_gone_are_a_partial_failure(segmill, root):
     assert "1 image left out: gone from the store, or broken" in err
 
 
+def test_the_help_of_crops_shows_how_they_are_called(segmill):
+    code, out, _ = segmill("export", "crops", "--help")
+    assert code == 0
+    assert "[label]_[id]_[confidence].png" in "".join(out.split())
+
+
+def test_crops_of_images_that_are_gone_are_a_partial_failure(segmill, root):
+    for info in list(root.store.list("images/")):
+        if root.images[0] in info.key:
+            root.store.delete(info.key)
+    code, _, err = segmill("export", "crops", "-o", "out")
+    assert code == 1
+    assert "1 image could not be read" in err
+    code, out, _ = segmill("export", "crops", "-o", "out", "--json")
+    assert (code, json.loads(out)["unreadable_images"]) == (1, 1)
+
+
+def test_crops_keep_to_the_largest_image_of_the_settings(segmill, root, monkeypatch):
+    monkeypatch.setenv("SEGMILL_MAX_IMAGE_PX", "100")
+    code, _, err = segmill("export", "crops", "-o", "out")
+    assert code == 1
+    assert "0 crops in out" in err
+    assert "2 images could not be read" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

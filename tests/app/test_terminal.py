@@ -83,10 +83,49 @@ def test_without_a_terminal_each_stage_is_one_line():
     with stage_progress(console=target) as progress:
         for done in range(4):
             progress("segment", done, 3, "page[1].png")
-        progress("segment", 3, 3)
         progress("stats", 0, None)
     (line,) = target.file.getvalue().splitlines()
     assert line.startswith("segment: 3 done in ")
+
+
+def test_without_a_terminal_the_stages_of_each_drop_are_told():
+    target = console()
+    with stage_progress(console=target) as progress:
+        for files in (1, 3, 1):
+            for stage in ("seal", "images"):
+                for done in range(files):
+                    progress(stage, done + 1, files)
+        progress("masks", 1, 3)
+        progress("masks", 0, 1)
+        progress("masks", 1, 1)
+    said = [line.partition(" done")[0] for line in target.file.getvalue().splitlines()]
+    drops = [f"{stage}: {files}" for files in (1, 3, 1) for stage in ("seal", "images")]
+    assert said == [*drops, "masks: 1"]
+
+
+@pytest.mark.parametrize(
+    ("total", "seconds_each", "lines"), [(1000, 0.5, 11), (4, 60, 4), (1000, 0.001, 1)]
+)
+def test_without_a_terminal_a_long_stage_has_a_line_for_each_tenth(
+    monkeypatch, total, seconds_each, lines
+):
+    clock = [100.0]
+    monkeypatch.setattr("app.terminal.time.monotonic", lambda: clock[0])
+    target = console()
+    with stage_progress(console=target) as progress:
+        for done in range(total + 1):
+            progress("segment", done, total, "page.png")
+            clock[0] += seconds_each
+    said = target.file.getvalue().splitlines()
+    assert len(said) == lines
+    assert said[-1] == f"segment: {total} done in {total * seconds_each:.1f} s"
+    if total == 4:
+        assert said[0] == "segment: 20 %, 1 of 4 in 60.0 s"
+    elif lines > 1:
+        assert said[:2] == [
+            "segment: 0 %, 4 of 1000 in 2.0 s",
+            "segment: 10 %, 100 of 1000 in 50.0 s",
+        ]
 
 
 def test_on_a_terminal_each_stage_has_a_bar():

@@ -10,7 +10,7 @@ from moto.server import ThreadedMotoServer
 from flows.ingest import run_ingest
 from flows.requests import IngestRequest
 from flows.running import InProcess
-from storage.errors import ObjectUnreadableError
+from flows.summaries import DropsFailedError
 from tests.drops import BLUE, RED, box_picture, write_box_drop, write_picture
 
 PICTURES = [[((4, 4, 10, 8), RED)], [((30, 20, 12, 10), BLUE)]]
@@ -151,6 +151,13 @@ def test_case_133_an_object_that_may_not_be_read_is_set_aside_by_name(mill_on_s3
     (drop,) = ingest(mill_on_s3).drops
     assert (drop.images, drop.annotations) == (1, 1)
     assert quarantined(mill_on_s3) == [("images/p2.png", "image.unreadable")]
+    (again,) = ingest(mill_on_s3).drops
+    assert again.already_ingested
+    bucket.Policy().delete()
+    (mended,) = ingest(mill_on_s3).drops
+    assert (mended.images, mended.annotations, mended.quarantined) == (1, 2, 0)
+    assert mill_on_s3.ask("SELECT count(*) FROM annotations") == [(2,)]
+    assert ingest(mill_on_s3).drops == []
 
 
 def test_where_nothing_may_be_read_the_run_fails_and_the_drop_stays_new(
@@ -161,8 +168,8 @@ def test_where_nothing_may_be_read_the_run_fails_and_the_drop_stays_new(
     arn = f"arn:aws:s3:::{bucket.name}/data/inbox/*"
     deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": arn}
     bucket.Policy().put(Policy=json.dumps({"Statement": [deny]}))
-    with pytest.raises(ObjectUnreadableError, match="AccessDenied"):
-        ingest(mill_on_s3)
+    with pytest.raises(DropsFailedError, match="AccessDenied"):
+        ingest(mill_on_s3).raise_for_bad_drops()
     bucket.Policy().delete()
     (drop,) = ingest(mill_on_s3).drops
     assert (drop.images, drop.annotations) == (2, 2)

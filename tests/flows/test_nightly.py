@@ -5,10 +5,24 @@ from datetime import UTC, datetime
 
 import pytest
 
+from flows.ingest import run_ingest
 from flows.nightly import run_nightly
+from flows.requests import IngestRequest
+from flows.summaries import DropsFailedError
+from storage.errors import ObjectUnreadableError
 from storage.lake import Lake
+from storage.objects import LocalStore
 from tasks.quarantine import QuarantineLimitError
-from tests.drops import BLUE, GRAY, GREEN, RED, write_box_drop, write_document
+from tests.drops import (
+    BLUE,
+    GRAY,
+    GREEN,
+    RED,
+    box_picture,
+    write_box_drop,
+    write_document,
+    write_picture,
+)
 from vision.masks import png_to_mask
 
 PICTURES = [
@@ -140,7 +154,7 @@ def test_bad_input_is_set_aside_by_name_and_the_rest_goes_on(mill):
     assert mill.ask("SELECT count(*) FROM annotations") == [(3,)]
     assert summary.segment.images == 2
     with pytest.raises(QuarantineLimitError, match="67%"):
-        summary.ingest.raise_over_limit()
+        summary.ingest.raise_for_bad_drops()
 
 
 def test_an_image_entry_that_contradicts_its_file_takes_its_annotations_along(mill):
@@ -169,7 +183,7 @@ def test_a_broken_document_refuses_the_drop_but_not_the_night(mill):
     ]
     assert summary.segment.segments == 5
     with pytest.raises(QuarantineLimitError, match="tuesday"):
-        summary.ingest.raise_over_limit()
+        summary.ingest.raise_for_bad_drops()
 
 
 def test_a_crash_before_the_unit_is_committed_shows_nothing_and_heals(mill, monkeypatch):
@@ -225,3 +239,97 @@ def test_rows_say_who_made_them_and_when(mill):
     assert "namer-" in first[1]
     assert abs((datetime.now(UTC) - first[3]).total_seconds()) < 60
     json.dumps(summary.model_dump(mode="json"))
+
+
+def test_of_a_changed_drop_the_newest_annotations_count(mill):
+    monday = mill.inbox / "monday"
+    write_box_drop(monday, PICTURES)
+    night(mill)
+    assert mill.ask("SELECT count(*) FROM annotations") == [(5,)]
+    (monday / "readme.txt").write_text("one file more")
+    night(mill)
+    assert mill.ask("SELECT count(*) FROM annotations") == [(5,)]
+    path = monday / "annotations.json"
+    document = json.loads(path.read_text())
+    document["annotations"] = document["annotations"][1:]
+    document["annotations"][0]["category_id"] = document["categories"][-1]["id"]
+    path.write_text(json.dumps(document))
+    night(mill)
+    assert mill.ask("SELECT count(*) FROM annotations") == [(4,)]
+    assert mill.ask("SELECT count(*) FROM images") == [(3,)]
+
+
+def test_one_folder_can_be_in_two_datasets(mill, tmp_path):
+    folder = tmp_path / "photos"
+    write_box_drop(folder, PICTURES)
+    for dataset in ("mine", "other", "mine"):
+        run_ingest(IngestRequest(dataset=dataset, source=str(folder)), mill.settings, mill.run())
+    count = "SELECT dataset, count(*) FROM annotations GROUP BY 1 ORDER BY 1"
+    assert mill.ask(count) == [("mine", 5), ("other", 5)]
+    assert mill.ask("SELECT dataset FROM drops ORDER BY 1") == [("mine",), ("other",)]
+
+
+def test_a_refused_drop_is_looked_at_again_under_other_limits(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    request = IngestRequest(dataset="boxes", source=str(mill.inbox / "monday"))
+    small = mill.settings.model_copy(update={"max_json_bytes": 10})
+    refused = run_ingest(request, small, mill.run()).drops[0]
+    assert refused.rejected
+    assert not refused.already_ingested
+    again = run_ingest(request, small, mill.run()).drops[0]
+    assert again.rejected
+    assert again.already_ingested
+    assert mill.ask("SELECT rule FROM quarantine") == [("json.too_large",)]
+    accepted = run_ingest(request, mill.settings, mill.run()).drops[0]
+    assert (accepted.rejected, accepted.images, accepted.annotations) == (False, 3, 5)
+
+
+def test_a_refused_change_leaves_what_was_good(mill):
+    monday = mill.inbox / "monday"
+    write_box_drop(monday, PICTURES)
+    night(mill)
+    (monday / "annotations.json").write_text("{")
+    with pytest.raises(QuarantineLimitError):
+        night(mill)[0].ingest.raise_for_bad_drops()
+    assert mill.ask("SELECT count(*) FROM annotations") == [(5,)]
+
+
+def test_a_drop_that_cannot_be_read_does_not_stop_the_others(mill, monkeypatch):
+    write_box_drop(mill.inbox / "monday", PICTURES[:1])
+    write_box_drop(mill.inbox / "tuesday", PICTURES[1:])
+
+    def read(self, key, real=LocalStore.read):
+        if "monday" in key:
+            raise ObjectUnreadableError(key, "the inbox", "no right to read it")
+        return real(self, key)
+
+    monkeypatch.setattr(LocalStore, "read", read)
+    summary, _ = night(mill)
+    assert [drop.source.rstrip("/").split("/")[-1] for drop in summary.ingest.drops] == ["tuesday"]
+    assert summary.segment.images == summary.ingest.images > 0
+    with pytest.raises(DropsFailedError, match=r"monday.*no right to read it"):
+        summary.ingest.raise_for_bad_drops()
+    monkeypatch.undo()
+
+
+def test_near_duplicates_of_earlier_drops_share_their_split(mill):
+    boxes = [((4, 4, 10, 8), RED), ((30, 20, 12, 10), BLUE)]
+    document = write_box_drop(mill.inbox / "monday", [boxes])
+    document["images"][0]["split"] = "val"
+    write_document(mill.inbox / "monday", document)
+    run_ingest(IngestRequest(dataset="boxes"), mill.settings, mill.run())
+    nearly = box_picture(boxes)
+    for row in range(8):
+        nearly[row, row] = 254  # eight other images that look the same
+        write_picture(mill.inbox / "tuesday" / f"{row}.png", nearly)
+    (mill.inbox / "tuesday" / "_DONE").touch()
+    run_ingest(IngestRequest(dataset="boxes"), mill.settings, mill.run())
+    assert mill.ask("SELECT split, count(*) FROM images GROUP BY 1") == [("val", 9)]
+
+
+def test_a_single_file_is_a_drop_without_its_namesakes(mill, tmp_path):
+    for name in ("a.png", "a.png.png"):
+        write_picture(tmp_path / name, box_picture([((4, 4, 10, 8), RED)], width=40 + len(name)))
+    request = IngestRequest(dataset="boxes", source=str(tmp_path / "a.png"))
+    assert run_ingest(request, mill.settings, mill.run()).images == 1
+    assert mill.ask("SELECT file_name FROM images") == [("a.png",)]

@@ -161,13 +161,28 @@ def test_a_link_to_a_folder_is_neither_followed_nor_written_through(tmp_path: Pa
     store = LocalStore(tmp_path / "root")
     store.write("a", b"x")
     (tmp_path / "root" / "door").symlink_to(tmp_path / "outside")
-    assert [info.key for info in store.list()] == ["a"]
+    assert [info.key for info in store.list()] == ["a", "door"]
     for call in (store.read, store.exists, store.delete):
         with pytest.raises(UnsafeKeyError, match="symbolic link"):
             call("door/secret")
     with pytest.raises(UnsafeKeyError, match="symbolic link"):
         store.write("door/secret", b"new")
     assert (tmp_path / "outside" / "secret").read_bytes() == b"secret"
+
+
+@pytest.mark.parametrize("target", ["folder", "..", "nothing", "link", "queue", "../outside"])
+def test_a_link_that_leads_to_no_file_is_one_object_that_is_refused(tmp_path: Path, target: str):
+    """A folder beside it, one around it, nothing, itself, a named pipe, a folder outside."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_bytes(b"secret")
+    store = LocalStore(tmp_path / "root")
+    store.write("folder/page.png", b"x")
+    os.mkfifo(tmp_path / "root" / "queue")
+    (tmp_path / "root" / "link").symlink_to(target)
+    assert [info.key for info in store.list()] == ["folder/page.png", "link"]
+    assert [info.key for info in store.list("link")] == ["link"]
+    with pytest.raises(UnsafeKeyError, match="symbolic link"):
+        store.read("link")
 
 
 def test_a_root_that_is_itself_a_link_works(tmp_path: Path):

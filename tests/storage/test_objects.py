@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import ObjectNotFoundError, UnsafeKeyError
+from storage.errors import ObjectNotFoundError, UnsafeKeyError, UnsupportedRootError
 from storage.objects import ObjectStore, open_store
 
 
@@ -144,7 +144,7 @@ def test_the_uri_leads_other_programs_to_the_object(tmp_path: Path, bucket: str)
 
 @pytest.mark.parametrize("root", ["gs://bucket/x", "http://host/x", "s3:///prefix"])
 def test_a_root_of_another_kind_is_refused(root: str):
-    with pytest.raises(ValueError, match="s3://bucket/prefix"):
+    with pytest.raises(UnsupportedRootError, match="s3://bucket/prefix"):
         open_store(root)
 
 

@@ -76,6 +76,7 @@ def filled(tmp_path) -> Filled:
             }
         )
     refused = {
+        "dataset": "comics",
         "drop_id": "drop-1",
         "file": "broken.jpg",
         "pointer": "",

@@ -65,6 +65,14 @@ def test_an_image_that_is_gone_is_counted_and_the_rest_goes_on(filled, tmp_path)
     assert (summary.written, summary.unreadable_images) == (3, 1)
 
 
+def test_an_image_of_too_many_pixels_counts_as_unreadable(filled, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGMILL_MAX_IMAGE_PX", "100")
+    summary = export_crops(filled.lake, filled.store, tmp_path / "crops")
+    assert (summary.written, summary.unreadable_images) == (0, 3)
+    summary = export_crops(filled.lake, filled.store, tmp_path / "crops", max_px=10**6)
+    assert (summary.written, summary.unreadable_images) == (5, 0)
+
+
 def test_progress_reaches_the_number_of_segments(filled, tmp_path):
     seen = []
     export_crops(

@@ -131,7 +131,8 @@ def test_annotations_come_from_the_dataset_that_brought_them(tmp_path):
     (annotation,) = root.lake.read("annotations").to_pylist()
     second = {"unit_id": "ingest-2"}
     root.lake.append("images", [image | second | {"dataset": "second"}], "ingest-2")
-    root.lake.append("annotations", [annotation | second | {"category": "bubble"}], "ingest-2")
+    other = annotation | second | {"dataset": "second", "category": "bubble"}
+    root.lake.append("annotations", [other], "ingest-2")
     root.lake.commit_unit(stage="ingest", unit_id="ingest-2", subject="2", inputs=1, outputs=1)
 
     def labels(dataset):

@@ -105,3 +105,9 @@ def test_image_keys_do_not_depend_on_where_the_root_is():
     for uri in (key, "s3://bucket/prefix/images/ab/abc.png", "/data/images/ab/abc.png"):
         assert image_key("abc", uri) == key
     assert as_bytes("0a") == as_bytes(b"0a") == b"0a"
+
+
+def test_pictures_keep_to_the_largest_image_of_the_settings(filled, monkeypatch):
+    monkeypatch.setenv("SEGMILL_MAX_IMAGE_PX", "100")
+    assert gather_report(filled.lake, filled.store).pages == ()
+    assert len(gather_report(filled.lake, filled.store, max_px=10**6).pages) == 3

@@ -1,10 +1,13 @@
 import inspect
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
+from sam2.utils.amg import build_all_layer_point_grids
 
 from vision.sam2 import PRESETS, GeneratorParams, params_id, preset
+from vision.sam2.generator import point_grid
 
 
 def test_the_defaults_are_those_of_sam2():
@@ -25,6 +28,7 @@ def test_the_id_changes_with_every_parameter_that_has_an_effect():
         params_id(replace(base, **{name: value}))
         for name, value in {
             "points_per_side": 8,
+            "points_per_column": 8,
             "pred_iou_thresh": 0.5,
             "stability_score_offset": 0.5,
             "mask_threshold": 0.1,
@@ -33,7 +37,7 @@ def test_the_id_changes_with_every_parameter_that_has_an_effect():
         }.items()
     }
 
-    assert len(ids | {params_id(base)}) == 7
+    assert len(ids | {params_id(base)}) == 8
 
 
 def test_the_id_does_not_change_with_batching_or_with_the_type_of_a_number():
@@ -41,6 +45,22 @@ def test_the_id_does_not_change_with_batching_or_with_the_type_of_a_number():
 
     assert params_id(replace(base, points_per_batch=8)) == params_id(base)
     assert params_id(replace(base, stability_score_offset=1)) == params_id(base)
+
+
+@pytest.mark.parametrize(("layers", "factor"), [(0, 1), (2, 2)])
+def test_the_grid_is_that_of_sam2_where_it_is_square(layers: int, factor: int):
+    params = GeneratorParams(
+        points_per_side=9, crop_n_layers=layers, crop_n_points_downscale_factor=factor
+    )
+    theirs = build_all_layer_point_grids(9, layers, factor)
+    for layer, grid in enumerate(theirs):
+        assert np.allclose(point_grid(params, layer), grid)
+
+
+def test_the_grid_can_have_more_rows_than_columns():
+    grid = point_grid(GeneratorParams(points_per_side=2, points_per_column=4), 0)
+    assert sorted({x for x, _ in grid.tolist()}) == [0.25, 0.75]
+    assert sorted({y for _, y in grid.tolist()}) == [0.125, 0.375, 0.625, 0.875]
 
 
 def test_a_preset_can_be_changed():

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from pycocotools import mask as coco_mask
 from sam2.modeling.sam2_base import SAM2Base
-from sam2.utils.amg import build_all_layer_point_grids, generate_crop_boxes, is_box_near_crop_edge
+from sam2.utils.amg import generate_crop_boxes, is_box_near_crop_edge
 from torchvision.ops import nms
 
 from vision.masks.rle import mask_to_rle
@@ -48,6 +48,19 @@ class _Crop:
         return (float(self.left), float(self.top), float(self.width_px), float(self.height_px))
 
 
+def point_grid(params: GeneratorParams, layer: int) -> npt.NDArray[np.float64]:
+    """The points that the crops of a layer are asked at, evenly spaced.
+
+    Returns:
+        Shape (points, 2), x and y, 0 to 1 from the left and the top of a crop; row by row.
+    """
+    divisor = params.crop_n_points_downscale_factor**layer
+    columns = params.points_per_side // divisor
+    rows = (params.points_per_column or params.points_per_side) // divisor
+    x, y = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
 class AutomaticMaskGenerator:
     """Cuts whole images into masks; follows the protocol `vision.segmenter.Segmenter`.
 
@@ -65,11 +78,9 @@ class AutomaticMaskGenerator:
         self.params = params or PRESETS["sam2"]
         self.model_id = model_id
         self.params_id = params_id(self.params)
-        self._grids = build_all_layer_point_grids(
-            self.params.points_per_side,
-            self.params.crop_n_layers,
-            self.params.crop_n_points_downscale_factor,
-        )
+        self._grids = [
+            point_grid(self.params, layer) for layer in range(self.params.crop_n_layers + 1)
+        ]
 
     @torch.inference_mode()
     def segment(self, rgb: npt.NDArray[np.uint8]) -> list[Mask]:

@@ -10,10 +10,13 @@ class GeneratorParams:
     """Parameters of the automatic mask generator.
 
     Names and defaults are those of `sam2.automatic_mask_generator`, so that the defaults give the
-    same masks; `min_area_px`, `max_area_fraction` and `dedup_mask_iou` are additions and off.
+    same masks; `points_per_column`, `min_area_px`, `max_area_fraction` and `dedup_mask_iou` are
+    additions and off.
 
     Attributes:
         points_per_side: The image is asked at a grid of this many points squared.
+        points_per_column: Rows of that grid, if not as many as columns; 0 for a square. Flat things
+            such as lines of text are found by more rows than columns.
         points_per_batch: Points decoded at once on an accelerator; changes nothing but rounding.
         pred_iou_thresh: Masks the model rates at or below this are dropped; 0 keeps all.
         stability_score_thresh: Masks less stable than this are dropped; 0 keeps all.
@@ -34,6 +37,7 @@ class GeneratorParams:
     """
 
     points_per_side: int = 32
+    points_per_column: int = 0
     points_per_batch: int = 64
     pred_iou_thresh: float = 0.8
     stability_score_thresh: float = 0.95
@@ -57,13 +61,15 @@ class GeneratorParams:
         for name in _SHARES:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must be in [0, 1], but got {getattr(self, name)}")
-        deepest = self.points_per_side // self.crop_n_points_downscale_factor**self.crop_n_layers
+        fewest = min(self.points_per_side, self.points_per_column or self.points_per_side)
+        deepest = fewest // self.crop_n_points_downscale_factor**self.crop_n_layers
         if deepest < 1:
             raise ValueError("the deepest crops have no points: fewer crop_n_layers are needed")
 
 
 _AT_LEAST = {
     "points_per_side": 1,
+    "points_per_column": 0,
     "points_per_batch": 1,
     "stability_score_offset": 0,
     "crop_n_layers": 0,
@@ -97,13 +103,15 @@ PRESETS: dict[str, GeneratorParams] = {
         dedup_mask_iou=0.9,
     ),
     "demo": GeneratorParams(
-        points_per_side=24,
+        points_per_side=18,
+        points_per_column=32,
         # Small things are rated low even where they are right; CLIP calls the rest unknown.
-        pred_iou_thresh=0.25,
+        pred_iou_thresh=0.2,
         # A small model's logits are small too: the default offset of 1 would refuse all it finds.
         stability_score_thresh=0.5,
         stability_score_offset=0.3,
-        box_nms_thresh=0.8,
+        mask_threshold=-0.3,
+        box_nms_thresh=0.85,
         min_mask_region_area=40,
         min_area_px=60,
         max_area_fraction=0.95,
