@@ -7,8 +7,8 @@ STAMP := .venv/.installed
 
 # One thread a process: two threads on two busy cores can be many times slower.
 export OMP_NUM_THREADS ?= 1
-# Large arrays go back to the system when they are freed; kept, they are half a gigabyte at the end.
-export MALLOC_MMAP_THRESHOLD_ ?= 8388608
+# Threads share their free memory: apart, they keep another half a gigabyte.
+export MALLOC_ARENA_MAX ?= 2
 export SAM2_BUILD_CUDA := 0
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
