@@ -50,6 +50,7 @@ def read(data: bytes, window_bytes: int = WINDOW_BYTES) -> dict[str, Any]:
 
 
 @given(DOCUMENTS, st.sampled_from([None, 1]), st.booleans(), st.integers(1, 200))
+@example({"annotations": [{}]}, 1, False, 6)
 def test_sections_hold_what_json_reads(
     document: dict[str, Any], indent: int | None, ascii_only: bool, window_bytes: int
 ):

@@ -23,7 +23,7 @@ Entry = bytes | msgspec.Raw
 """JSON text of one entry of a list, not yet checked as `parse_json` does."""
 
 _FIRST_BYTES = 2**12
-_CUTS_TRIED = 4
+_FIRST_CUTS, _CUTS_TRIED = 1, 4
 _INSIDE_CHARACTERS = bytes(range(0x80, 0xC0))  # every byte of a character but its first
 _SPACE = re.compile(r"[ \t\r\n]*")
 _SPACE_BYTES = re.compile(rb"[ \t\r\n]*")
@@ -104,7 +104,21 @@ class JsonStream:
         """Take a list from behind its opening bracket up to its closing one.
 
         Yields:
-            Some of its entries, in their order; until the next ones are asked for, `offset` and
+            Some of its entries, in their order; see `entries_as`.
+
+        Raises:
+            DocumentError: See `entries_as`.
+        """
+        return self.entries_as(msgspec.Raw)
+
+    def entries_as(self, kind: Any) -> Iterator[Sequence[Any]]:
+        """Take a list, its entries decoded by `msgspec` where that can be done.
+
+        Args:
+            kind: What entries are decoded as; text where they do not fit it.
+
+        Yields:
+            Some of the entries, in their order; until the next ones are asked for, `offset` and
             `line` are where these begin.
 
         Raises:
@@ -115,31 +129,38 @@ class JsonStream:
             return
         while True:
             self._grow(self._window_bytes)
-            entries, count = self._whole_entries() or self._values(self._window_bytes)
+            found = self._whole_entries(kind) or self._whole_entries(msgspec.Raw)
+            entries, count = found or self._values(self._window_bytes)
             yield entries
             self._advance(count)
             if self.take(b",]") == b"]":
                 return
             self.peek()
 
-    def _whole_entries(self) -> tuple[Sequence[Entry], int] | None:
+    def _whole_entries(self, kind: Any) -> tuple[Sequence[Any], int] | None:
         """The entries that end in the window, and how many bytes they take up."""
         window = self._read[self._at : self._at + self._window_bytes]
         if window.startswith(b"]"):
             return None  # after a comma
         text = b"[" + window
+        # Of a long list nearly every window holds a part from its middle: that is tried first.
+        for cut in _middle_cuts(text, _FIRST_CUTS) if not self._at_end else ():
+            if found := _decoded_entries(cut, kind):
+                return found
         try:
-            return _raw_entries(text)
-        except msgspec.DecodeError as error:
-            found = str(error)
-        except RecursionError:
+            return msgspec.json.decode(text, type=list[kind]), len(text.rstrip()) - 2
+        except msgspec.ValidationError:
             return None
-        for cut in _cuts(text, found):
-            try:
-                return _raw_entries(cut)
-            except (msgspec.DecodeError, RecursionError):
-                continue
-        return None
+        except msgspec.DecodeError as error:
+            ended = _TRAILING.search(str(error))
+        except (UnicodeDecodeError, RecursionError):
+            return None
+        if ended:
+            # The list ends inside the window, and the rest of the document follows.
+            end = text.rfind(b"]", 0, int(ended[1]) - 1)
+            return _decoded_entries(text[: end + 1], kind)
+        found_cuts = (_decoded_entries(cut, kind) for cut in _middle_cuts(text, _CUTS_TRIED))
+        return next((found for found in found_cuts if found), None)
 
     def _values(self, size: int, at_most: int | None = None) -> tuple[list[bytes], int]:
         """The next values, at least one, and how many bytes they take up with their commas.
@@ -231,14 +252,10 @@ def _end_of_space(text: str, start: int) -> int:
     return found.end() if found else start
 
 
-def _cuts(text: bytes, error: str) -> Iterator[bytes]:
-    """Lists that the beginning of a text may hold: the whole one, or some of its entries."""
-    if ended := _TRAILING.search(error):
-        # The list ends inside the window, and the rest of the document follows.
-        yield text[: text.rfind(b"]", 0, int(ended[1]) - 1) + 1]
-        return
+def _middle_cuts(text: bytes, at_most: int) -> Iterator[bytes]:
+    """Lists of entries that may end where a window's last objects end."""
     end = len(text)
-    for _ in range(_CUTS_TRIED):
+    for _ in range(at_most):
         # A cut at the end of an entry gives a list; any other cut gives no JSON.
         end = text.rfind(b"}", 0, end)
         if end < 0:
@@ -247,5 +264,9 @@ def _cuts(text: bytes, error: str) -> Iterator[bytes]:
             yield text[: end + 1] + b"]"
 
 
-def _raw_entries(text: bytes) -> tuple[list[msgspec.Raw], int]:
-    return msgspec.json.decode(text, type=list[msgspec.Raw]), len(text) - 2
+def _decoded_entries(text: bytes, kind: Any) -> tuple[list[Any], int] | None:
+    """The entries of a list and their length in bytes; None if this is no such list."""
+    try:
+        return msgspec.json.decode(text, type=list[kind]), len(text) - 2
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None

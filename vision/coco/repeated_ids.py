@@ -9,6 +9,8 @@ import numpy as np
 
 from vision.coco.identifiers import CocoId, IdentifierError, parse_identifier
 
+_LARGEST = 2**63 - 1
+
 
 @dataclass(frozen=True)
 class RepeatedIds:
@@ -39,6 +41,9 @@ class IdCounter:
 
     def add(self, value: object) -> None:
         """Count a value, unless it is no id."""
+        if type(value) is int and -_LARGEST <= value <= _LARGEST:
+            self._numbers.append(value)  # nearly all are: a third of the time
+            return
         try:
             coco_id, _ = parse_identifier(value)
         except IdentifierError:

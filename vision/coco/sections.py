@@ -151,12 +151,12 @@ class Sections:
         pieces = self.pieces[key] = []
         ids = IdCounter()
         first = 0
-        for texts in stream.entries():
-            pieces.append(Piece(stream.offset, stream.line, first, len(texts), self._window_bytes))
-            first += len(texts)
-            if key == "annotations":
-                for text in texts:
-                    ids.add(_id_at_a_glance(text))
+        for entries in stream.entries_as(_WithId if key == "annotations" else msgspec.Raw):
+            count = len(entries)
+            pieces.append(Piece(stream.offset, stream.line, first, count, self._window_bytes))
+            first += count
+            for entry in entries if key == "annotations" else ():
+                ids.add(entry.id if isinstance(entry, _WithId) else _id_at_a_glance(entry))
         if key == "annotations":
             self.repeated_ids = ids.repeated()
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-MASKS_WORTH_LOADING = 25_000
+MASKS_WORTH_LOADING = 8_000
 """From so many masks, rasterised or written, in one process on the kernels are worth their cost."""
 
 _MAX_SIDE_PX = 65_535  # kernels keep a number for each row and column
