@@ -27,6 +27,7 @@ Row = Callable[..., dict[str, Any]]
 def _rows(unit: str) -> list[dict[str, Any]]:
     return [
         {
+            "dataset": "comics",
             "drop_id": unit,
             "file": f"{number}.png",
             "pointer": "",
