@@ -1,8 +1,11 @@
 """segmill export coco, coco-panoptic, sa1b, comic and yolo: whole datasets in a folder."""
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial, wraps
+from inspect import Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,7 +23,6 @@ from app.options import (
 
 if TYPE_CHECKING:
     from tasks.exports.dataset import DatasetFormat, ExportSummary
-    from tasks.exports.selection import Selection
 
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="Folder to write, new or empty.", show_default=False)
@@ -68,119 +70,33 @@ _LIMITS = {
 }
 
 
-def coco(
-    output: Output,
-    segmentation: Annotated[
-        Literal["rle", "polygon"],
-        typer.Option(help="RLE is exact; polygons are used where they are exact too."),
-    ] = "rle",
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail rather than keep a mask as RLE.")
-    ] = False,
-    images: Images = True,
-    source: Source = "segments",
-    dataset: OnlyDataset = None,
-    label: OnlyLabels = None,
-    model: OnlyModel = None,
-    min_score: MinScore = 0.0,
-    split: OnlySplit = None,
-    empty_images: EmptyImages = False,
-    as_of: AsOf = None,
-    overwrite: Overwrite = False,
-    root: Root = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """COCO instances: OUTPUT/annotations.json, and OUTPUT/images beside it.
+def _verb(
+    form_of: Callable[..., "DatasetFormat"], without: tuple[str, ...] = ()
+) -> Callable[..., None]:
+    """Make a command of a function that makes a format: its options, and those that all have.
 
-    Examples:
-      segmill export coco --output coco
-
-      segmill export coco --output bubbles --label bubble --min-score 0.8 --segmentation polygon
-
-      segmill export coco --output truth --source annotations --split val --no-images
+    Args:
+        form_of: Makes the format.
+        without: Options of all others that make no sense for this one.
     """
-    from tasks.exports.coco import CocoFormat
+    own = signature(form_of).parameters
+    shared = dict(signature(_write).parameters)
+    for name in ("form", *without):
+        del shared[name]
+    parameters = [shared.pop("output"), *own.values(), *shared.values()]
 
-    if strict and segmentation == "rle":
-        raise typer.BadParameter("--strict needs --segmentation polygon; RLE loses nothing")
-    chosen = _selection(source, dataset, label, model, min_score, split, empty_images, as_of)
-    form = CocoFormat(segmentation, strict)
-    _run(form, chosen, output, images, overwrite, root, as_json=as_json, quiet=quiet)
+    @wraps(form_of)
+    def verb(**given: Any) -> None:
+        form = form_of(**{name: given.pop(name) for name in own})
+        _write(form, **given)
 
-
-def comic(
-    output: Output,
-    bit_depth: Annotated[
-        Literal["1", "8"], typer.Option(help="Of the mask PNGs; OpenCV reads both as 0 and 255.")
-    ] = "1",
-    images: Images = True,
-    source: Source = "segments",
-    dataset: OnlyDataset = None,
-    label: OnlyLabels = None,
-    model: OnlyModel = None,
-    min_score: MinScore = 0.0,
-    split: OnlySplit = None,
-    empty_images: EmptyImages = False,
-    as_of: AsOf = None,
-    overwrite: Overwrite = False,
-    root: Root = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """The comic fine-tuning layout: OUTPUT/data with images, mask PNGs and annotations.json.
-
-    Masks are data/masks/SPLIT/IMAGE_ANNOTATION.png; annotations name them as segmentation_file.
-
-    Examples:
-      segmill export comic --output comic
-
-      segmill export comic --output comic --source annotations --dataset mine --bit-depth 8
-    """
-    from tasks.exports.comic import ComicFormat
-
-    chosen = _selection(source, dataset, label, model, min_score, split, empty_images, as_of)
-    form = ComicFormat(8 if bit_depth == "8" else 1)
-    _run(form, chosen, output, images, overwrite, root, as_json=as_json, quiet=quiet)
+    verb.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    verb.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return verb
 
 
-def coco_panoptic(
-    output: Output,
-    stuff: Annotated[
-        list[str] | None,
-        typer.Option(help="A label that is stuff, not countable; can be given several times."),
-    ] = None,
-    images: Images = True,
-    source: Source = "segments",
-    dataset: OnlyDataset = None,
-    label: OnlyLabels = None,
-    model: OnlyModel = None,
-    min_score: MinScore = 0.0,
-    split: OnlySplit = None,
-    empty_images: EmptyImages = False,
-    as_of: AsOf = None,
-    overwrite: Overwrite = False,
-    root: Root = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """COCO panoptic: OUTPUT/panoptic.json, id PNGs in OUTPUT/panoptic, and OUTPUT/images.
-
-    A pixel has one segment: where masks overlap, the smallest lies on top.
-
-    Examples:
-      segmill export coco-panoptic --output panoptic
-
-      segmill export coco-panoptic --output street --dataset street --stuff road --stuff sky
-    """
-    from tasks.exports.panoptic import PanopticFormat
-
-    chosen = _selection(source, dataset, label, model, min_score, split, empty_images, as_of)
-    form = PanopticFormat(stuff or ())
-    _run(form, chosen, output, images, overwrite, root, as_json=as_json, quiet=quiet)
-
-
-def sa1b(
+def _write(
+    form: Any,
     output: Output,
     images: Images = True,
     source: Source = "segments",
@@ -196,66 +112,17 @@ def sa1b(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """SA-1B: OUTPUT/sa_1.json beside sa_1.jpg, and so on; this form has no labels.
-
-    Examples:
-      segmill export sa1b --output masks
-
-      segmill export sa1b --output panels --label panel --split train
-    """
-    from tasks.exports.sa1b import Sa1bFormat
-
-    chosen = _selection(source, dataset, label, model, min_score, split, empty_images, as_of)
-    _run(Sa1bFormat(), chosen, output, images, overwrite, root, as_json=as_json, quiet=quiet)
-
-
-def yolo(
-    output: Output,
-    source: Source = "segments",
-    dataset: OnlyDataset = None,
-    label: OnlyLabels = None,
-    model: OnlyModel = None,
-    min_score: MinScore = 0.0,
-    split: OnlySplit = None,
-    empty_images: EmptyImages = False,
-    as_of: AsOf = None,
-    overwrite: Overwrite = False,
-    root: Root = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """YOLO segmentation: OUTPUT/dataset.yaml, images and labels, each with train and val.
-
-    An object is one polygon: holes are filled, parts joined by a line, crowds left out.
-
-    Examples:
-      segmill export yolo --output yolo
-
-      segmill export yolo --output yolo --label panel --label bubble --empty-images
-    """
-    from tasks.exports.yolo import YoloFormat
-
-    chosen = _selection(source, dataset, label, model, min_score, split, empty_images, as_of)
-    _run(YoloFormat(), chosen, output, True, overwrite, root, as_json=as_json, quiet=quiet)
-
-
-def _selection(
-    source: Literal["segments", "annotations"],
-    dataset: str | None,
-    labels: list[str] | None,
-    model: str | None,
-    min_score: float,
-    split: str | None,
-    empty_images: bool,
-    as_of: list[str] | None,
-) -> "Selection":
+    from app.terminal import stage_progress
+    from storage.lake import Lake
+    from storage.objects import open_store
+    from tasks.exports.dataset import export_dataset
     from tasks.exports.selection import Selection
 
     try:
-        return Selection(
+        selection = Selection(
             source=source,
             dataset=dataset,
-            labels=tuple(labels or ()),
+            labels=tuple(label or ()),
             model_id=model,
             min_score=min_score,
             split=split,
@@ -264,24 +131,6 @@ def _selection(
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-
-
-def _run(
-    form: "DatasetFormat",
-    selection: "Selection",
-    output: Path,
-    images: bool,
-    overwrite: bool,
-    root: str | None,
-    *,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    from app.terminal import stage_progress
-    from storage.lake import Lake
-    from storage.objects import open_store
-    from tasks.exports.dataset import export_dataset
-
     settings = settings_for(root)
     with stage_progress(quiet=quiet or as_json) as progress:
         summary = export_dataset(
@@ -302,6 +151,104 @@ def _run(
             say(line, quiet)
     if summary.missing_images:
         raise typer.Exit(FINDINGS)
+
+
+@_verb
+def coco(
+    segmentation: Annotated[
+        Literal["rle", "polygon"],
+        typer.Option(help="RLE is exact; polygons are used where they are exact too."),
+    ] = "rle",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail rather than keep a mask as RLE.")
+    ] = False,
+) -> "DatasetFormat":
+    """COCO instances: OUTPUT/annotations.json, and OUTPUT/images beside it.
+
+    Examples:
+      segmill export coco --output coco
+
+      segmill export coco --output bubbles --label bubble --min-score 0.8 --segmentation polygon
+
+      segmill export coco --output truth --source annotations --split val --no-images
+    """
+    from tasks.exports.coco import CocoFormat
+
+    if strict and segmentation == "rle":
+        raise typer.BadParameter("--strict needs --segmentation polygon; RLE loses nothing")
+    return CocoFormat(segmentation, strict)
+
+
+@_verb
+def comic(
+    bit_depth: Annotated[
+        Literal["1", "8"], typer.Option(help="Of the mask PNGs; OpenCV reads both as 0 and 255.")
+    ] = "1",
+) -> "DatasetFormat":
+    """The comic fine-tuning layout: OUTPUT/data with images, mask PNGs and annotations.json.
+
+    Masks are data/masks/SPLIT/IMAGE_ANNOTATION.png; annotations name them as segmentation_file.
+
+    Examples:
+      segmill export comic --output comic
+
+      segmill export comic --output comic --source annotations --dataset mine --bit-depth 8
+    """
+    from tasks.exports.comic import ComicFormat
+
+    return ComicFormat(8 if bit_depth == "8" else 1)
+
+
+@_verb
+def coco_panoptic(
+    stuff: Annotated[
+        list[str] | None,
+        typer.Option(help="A label that is stuff, not countable; can be given several times."),
+    ] = None,
+) -> "DatasetFormat":
+    """COCO panoptic: OUTPUT/panoptic.json, id PNGs in OUTPUT/panoptic, and OUTPUT/images.
+
+    A pixel has one segment: where masks overlap, the smallest lies on top.
+
+    Examples:
+      segmill export coco-panoptic --output panoptic
+
+      segmill export coco-panoptic --output street --dataset street --stuff road --stuff sky
+    """
+    from tasks.exports.panoptic import PanopticFormat
+
+    return PanopticFormat(stuff or ())
+
+
+@_verb
+def sa1b() -> "DatasetFormat":
+    """SA-1B: OUTPUT/sa_1.json beside sa_1.jpg, and so on; this form has no labels.
+
+    Examples:
+      segmill export sa1b --output masks
+
+      segmill export sa1b --output panels --label panel --split train
+    """
+    from tasks.exports.sa1b import Sa1bFormat
+
+    return Sa1bFormat()
+
+
+# Its images are found by their place beside the labels.
+@partial(_verb, without=("images",))
+def yolo() -> "DatasetFormat":
+    """YOLO segmentation: OUTPUT/dataset.yaml, images and labels, each with train and val.
+
+    An object is one polygon: holes are filled, parts joined by a line, crowds left out.
+
+    Examples:
+      segmill export yolo --output yolo
+
+      segmill export yolo --output yolo --label panel --label bubble --empty-images
+    """
+    from tasks.exports.yolo import YoloFormat
+
+    return YoloFormat()
 
 
 def _lines(summary: "ExportSummary") -> list[str]:
