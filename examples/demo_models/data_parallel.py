@@ -21,7 +21,7 @@ def run_processes(work: Callable[..., None], processes: int, arguments: tuple[An
         return
     with TemporaryDirectory() as folder:
         meeting_place = f"file://{folder}/processes"
-        spawn(_run_one, (work, processes, meeting_place, arguments), processes)  # type: ignore[no-untyped-call]
+        spawn(_run_one, (work, processes, meeting_place, arguments), processes)
 
 
 def _run_one(

@@ -225,7 +225,7 @@ def train(rank: int, recipe: Recipe, output: Path, device: str, resume: bool) ->
                 models[size], head, images, ids, recipe, step, generator, stage.weights
             )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         elapsed_s = spent_s + time.monotonic() - started
         # All processes must agree on how far they are, or they would change stages apart.
         iou, progress = average_over_processes(

@@ -9,6 +9,7 @@ from PIL import Image
 
 from storage.lake import Lake
 from storage.objects import ObjectStore, open_store
+from tests.exports import awkward_pages, fill
 from vision.masks.rle import mask_to_rle
 
 NOW = datetime(2026, 5, 4, 2, 0, tzinfo=UTC)
@@ -124,3 +125,13 @@ def filled(tmp_path) -> Filled:
         label_set_id="comic-1",
     )
     return Filled(root, lake, store, images)
+
+
+@pytest.fixture
+def pages():
+    return awkward_pages()
+
+
+@pytest.fixture
+def root(tmp_path, pages):
+    return fill(tmp_path / "root", pages)

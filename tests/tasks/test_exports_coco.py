@@ -12,7 +12,6 @@ from tasks.exports.selection import NothingToExportError, Selection
 from tests.exports import (
     Drawn,
     Page,
-    awkward_pages,
     box,
     fill,
     masks_of_drop,
@@ -22,16 +21,6 @@ from tests.exports import (
 from vision.masks import mask_to_rle
 
 ANNOTATIONS = Selection(source="annotations")
-
-
-@pytest.fixture
-def pages():
-    return awkward_pages()
-
-
-@pytest.fixture
-def root(tmp_path, pages):
-    return fill(tmp_path / "root", pages)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from tasks.exports.selection import Selection
 from tests.exports import (
     Drawn,
     Page,
-    awkward_pages,
     box,
     fill,
     masks_of_drop,
@@ -20,16 +19,6 @@ from tests.exports import (
 )
 
 ANNOTATIONS = Selection(source="annotations")
-
-
-@pytest.fixture
-def pages():
-    return awkward_pages()
-
-
-@pytest.fixture
-def root(tmp_path, pages):
-    return fill(tmp_path / "root", pages)
 
 
 @pytest.mark.parametrize("bit_depth", [1, 8])

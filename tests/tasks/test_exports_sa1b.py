@@ -6,24 +6,12 @@ from tasks.exports.dataset import export_dataset
 from tasks.exports.sa1b import Sa1bFormat
 from tasks.exports.selection import Selection
 from tests.exports import (
-    awkward_pages,
-    fill,
     masks_of_drop,
     masks_of_pages,
     read_back,
     relabelled,
 )
 from vision.coco.sa1b import CATEGORY
-
-
-@pytest.fixture
-def pages():
-    return awkward_pages()
-
-
-@pytest.fixture
-def root(tmp_path, pages):
-    return fill(tmp_path / "root", pages)
 
 
 @pytest.mark.parametrize("source", ["annotations", "segments"])

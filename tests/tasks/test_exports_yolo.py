@@ -5,19 +5,9 @@ import yaml
 from tasks.exports.dataset import export_dataset
 from tasks.exports.selection import Selection
 from tasks.exports.yolo import YoloFormat
-from tests.exports import Drawn, Page, awkward_pages, box, fill
+from tests.exports import Drawn, Page, box, fill
 from vision.coco.outlines import mask_outlines
 from vision.masks import polygons_to_rle, rle_to_mask
-
-
-@pytest.fixture
-def pages():
-    return awkward_pages()
-
-
-@pytest.fixture
-def root(tmp_path, pages):
-    return fill(tmp_path / "root", pages)
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """Masks at many points of one image: SAM 2's mask decoder, without the work that nobody sees.
 
-The same sums as `sam2.modeling.sam.mask_decoder.MaskDecoder` makes, but for two things. All points
-of an image start from the same image tokens, so what the first block computes of these alone is
-computed once, not once a point. And the masks of a point are drawn only if the model rates one of
-them above the threshold: drawing costs more than rating, and most points' masks are dropped.
+`vision.sam2.two_way` and `vision.sam2.upscaling` make the sums of
+`sam2.modeling.sam.mask_decoder.MaskDecoder` in fewer steps. And the masks of a point are drawn only
+if the model rates one of them above the threshold: most points' masks are dropped.
 """
 
 from collections.abc import Iterator
@@ -11,9 +10,10 @@ from typing import Any
 
 import torch
 from sam2.modeling.sam2_base import SAM2Base
-from torch.nn.functional import scaled_dot_product_attention
 
 from vision.sam2.embedding import ImageEmbedding
+from vision.sam2.two_way import attend
+from vision.sam2.upscaling import MaskUpscaling
 
 # Activations of so many points still fit a processor's caches; more of them are slower per point.
 CPU_POINTS_PER_BATCH = 8
@@ -44,6 +44,7 @@ def decode_points(
         Of the masks of some of the points: the point each was asked for at, shape (k, 2); logits,
         shape (k, image_size / 4, image_size / 4), float32; and the IoU the model expects, (k,).
     """
+    upscaling = MaskUpscaling(model.sam_mask_decoder, embedding)
     size = torch.tensor([embedding.width_px, embedding.height_px], device=points_xy.device)
     if points_xy.device.type == "cpu":
         points_per_batch = min(points_per_batch, CPU_POINTS_PER_BATCH)
@@ -54,7 +55,9 @@ def decode_points(
             points=(coordinates, labels), boxes=None, masks=None
         )
         if multimask_output:
-            rows, logits, ious = _three_masks(model, embedding, sparse, dense, pred_iou_thresh)
+            rows, logits, ious = _three_masks(
+                model, embedding, upscaling, sparse, dense, pred_iou_thresh
+            )
         else:
             rows, logits, ious = _one_mask(model, embedding, sparse, dense, pred_iou_thresh)
         yield batch[rows], logits.float(), ious.float()
@@ -83,6 +86,7 @@ def _one_mask(
 def _three_masks(
     model: SAM2Base,
     embedding: ImageEmbedding,
+    upscaling: MaskUpscaling,
     sparse: torch.Tensor,
     dense: torch.Tensor,
     pred_iou_thresh: float,
@@ -95,7 +99,7 @@ def _three_masks(
     # Without a mask prompt the dense prompt is one vector, the same everywhere and for every point.
     image = (embedding.features + dense[:1]).flatten(2).transpose(1, 2)
     positions = embedding.positions.flatten(2).transpose(1, 2)
-    tokens, image = _attend(decoder.transformer, tokens, image, positions)
+    tokens, image = attend(decoder.transformer, tokens, image, positions)
 
     first_mask = len(kinds) + 1
     ious = decoder.iou_prediction_head(tokens[:, len(kinds)])[:, 1:]
@@ -108,8 +112,7 @@ def _three_masks(
         ],
         dim=1,
     )
-    pixels = _enlarge(decoder, image[drawn], embedding)
-    logits = torch.einsum("pmc,pchw->pmhw", weights, pixels)
+    logits = upscaling.draw(image[drawn], weights)
     return kept[0], logits[place, kept[1]], ious[kept]
 
 
@@ -118,69 +121,3 @@ def _above(ious: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.Te
     chosen = ious > threshold if threshold > 0 else torch.ones_like(ious, dtype=torch.bool)
     row, column = torch.nonzero(chosen, as_tuple=True)
     return row, column
-
-
-def _enlarge(decoder: Any, image: torch.Tensor, embedding: ImageEmbedding) -> torch.Tensor:
-    """Image tokens (p, h*w, c) as pixels (p, c/8, 4h, 4w)."""
-    side = embedding.features.shape[-2:]
-    source = image.transpose(1, 2).unflatten(2, side)  # type: ignore[no-untyped-call]
-    if not decoder.use_high_res_features:
-        enlarged: torch.Tensor = decoder.output_upscaling(source)
-        return enlarged
-    first, norm, activate, second, activate_last = decoder.output_upscaling
-    finest, fine = embedding.high_res_features
-    middle = activate(norm(first(source) + fine))
-    result: torch.Tensor = activate_last(second(middle) + finest)
-    return result
-
-
-def _attend(
-    transformer: Any, tokens: torch.Tensor, image: torch.Tensor, positions: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`TwoWayTransformer` for points of one image.
-
-    Args:
-        transformer: sam2's.
-        tokens: Shape (points, tokens, c).
-        image: Shape (1, h*w, c).
-        positions: Shape (1, h*w, c).
-
-    Returns:
-        Tokens, and the image as each point sees it, shape (points, h*w, c).
-    """
-    prompts = tokens
-    first, *others = transformer.layers
-    tokens = first.norm1(first.self_attn(q=tokens, k=tokens, v=tokens))
-    cross = first.cross_attn_token_to_image
-    seen = _attention(
-        cross, cross.q_proj(tokens + prompts), cross.k_proj(image + positions), cross.v_proj(image)
-    )
-    tokens = first.norm2(tokens + seen)
-    tokens = first.norm3(tokens + first.mlp(tokens))
-    cross = first.cross_attn_image_to_token
-    answer = _attention(
-        cross,
-        cross.q_proj(image + positions),
-        cross.k_proj(tokens + prompts),
-        cross.v_proj(tokens),
-    )
-    image = first.norm4(image + answer)
-    for layer in others:
-        tokens, image = layer(queries=tokens, keys=image, query_pe=prompts, key_pe=positions)
-    seen = transformer.final_attn_token_to_image(q=tokens + prompts, k=image + positions, v=image)
-    tokens = transformer.norm_final_attn(tokens + seen)
-    return tokens, image
-
-
-def _attention(
-    block: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
-) -> torch.Tensor:
-    """Attention of projected tokens; what is the same for all points has a batch of 1."""
-    points = max(len(query), len(key))
-    query, key, value = (
-        part.unflatten(2, (block.num_heads, -1)).transpose(1, 2).expand(points, -1, -1, -1)  # type: ignore[no-untyped-call]
-        for part in (query, key, value)
-    )
-    found = scaled_dot_product_attention(query, key, value)
-    result: torch.Tensor = block.out_proj(found.transpose(1, 2).flatten(2))
-    return result
