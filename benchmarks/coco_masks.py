@@ -141,7 +141,9 @@ def _crowd(random: Random, height: int, width: int) -> Segmentation:
     left, counts = height * width, list[int]()
     longest = random.choice((2, 5, 100))
     while left:
-        least = 0 if not counts or random.random() < 0.1 else 1
+        # More runs than pixels and one are refused, and each pixel left may need one.
+        may_be_empty = len(counts) + left <= height * width and random.random() < 0.1
+        least = 0 if may_be_empty or not counts else 1
         counts.append(min(left, random.randint(least, longest)))
         left -= counts[-1]
     return {"size": [height, width], "counts": counts}

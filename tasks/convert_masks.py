@@ -9,13 +9,16 @@ import hashlib
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import wait as first_of
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Self
 
 from tasks.exports.folder import whole_folder
 from tasks.mask_names import slug
@@ -31,6 +34,8 @@ from vision.masks import BitDepth, expect_masks, rle_to_png, runs_to_png
 
 # Small enough to keep some processes evenly busy, large enough to be worth a message.
 _PIECE_BYTES = 2**20
+# Pieces a process has at hand, so that it need not wait for this one to hand it the next.
+_PIECES_AHEAD = 2
 
 
 class ConversionDiedError(RuntimeError):
@@ -76,7 +81,7 @@ def convert_masks(
     Args:
         document: The COCO file.
         folder: Where the masks go, new or empty; it appears when all are written.
-        processes: How many work at once; with 1, this one does.
+        processes: How many work at once, this one included.
         bit_depth: Bits of a pixel: 1, or 8 for readers that need 0 and 255 as bytes.
         progress: Told after each piece of the file.
 
@@ -94,12 +99,15 @@ def convert_masks(
             pieces = reader.sections.pieces.get("annotations", [])
             total = sum(piece.count for piece in pieces)
             job = _Job(document, unfinished, bit_depth, reader.facts, total // processes)
+            findings = {}
             for piece, part in _convert_pieces(job, pieces, processes):
                 result.written += part.written
-                result.findings += part.findings
+                findings[piece.first] = part.findings
                 done += piece.count
                 if progress:
                     progress("masks", done, total)
+            for _, found in sorted(findings.items()):
+                result.findings += found
     except DocumentError as error:
         refused = make_finding(document.name, error.pointer, error.rule, error.value)
         return MaskConversion(findings=[refused], rejected=True)
@@ -184,14 +192,59 @@ def _plain(coco_id: CocoId) -> str:
 def _convert_pieces(
     job: _Job, pieces: list[Piece], processes: int
 ) -> Iterator[tuple[Piece, MaskConversion]]:
-    """Convert all pieces, here or in other processes, in their order."""
-    if processes == 1 or len(pieces) < 2:
-        with closing(_Converter(job)) as converter:
-            for piece in pieces:
-                yield piece, converter.convert(piece)
-        return
-    with ProcessPoolExecutor(processes, get_context("spawn"), _start_process, (job,)) as pool:
-        yield from zip(pieces, pool.map(_convert_in_process, pieces), strict=True)
+    """Convert all pieces, here and in further processes, as each gets round to it."""
+    left = deque(pieces)
+    with _Processes(job, min(processes, len(pieces)) - 1) as others:
+        others.take(left)  # so that they start while this one does
+        with closing(_Converter(job)) as here:
+            while left:
+                piece = left.popleft()
+                yield piece, here.convert(piece)
+                yield from others.results(wait=False)
+                others.take(left)
+        while others.converting:
+            yield from others.results(wait=True)
+
+
+class _Processes:
+    """Other processes that convert pieces.
+
+    Attributes:
+        converting: Whether they have any.
+    """
+
+    def __init__(self, job: _Job, count: int) -> None:
+        self._pool = (
+            ProcessPoolExecutor(count, get_context("spawn"), _start_process, (job,))
+            if count > 0
+            else None
+        )
+        self._most = _PIECES_AHEAD * count
+        self._futures: dict[Future[MaskConversion], Piece] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def converting(self) -> bool:
+        return bool(self._futures)
+
+    def take(self, left: deque[Piece]) -> None:
+        """Take pieces so that none of the processes has to wait for one."""
+        while self._pool and left and len(self._futures) < self._most:
+            piece = left.popleft()
+            self._futures[self._pool.submit(_convert_in_process, piece)] = piece
+
+    def results(self, wait: bool) -> Iterator[tuple[Piece, MaskConversion]]:
+        """Hand over what is converted; wait until there is something."""
+        if wait:
+            first_of(self._futures, return_when=FIRST_COMPLETED)
+        for future in [future for future in self._futures if future.done()]:
+            yield self._futures.pop(future), future.result()
 
 
 _converter: _Converter

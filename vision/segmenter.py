@@ -19,6 +19,7 @@ class Mask:
         stability_score: IoU in [0, 1] of the mask cut at a higher and at a lower threshold.
         point_xy: The point the mask was asked for at, in pixels of the image.
         crop_box_xywh: The part of the image the model looked at, in pixels.
+        parent: Place in the list of masks of the smallest larger one that this one lies inside.
     """
 
     rle: bytes
@@ -28,6 +29,7 @@ class Mask:
     stability_score: float
     point_xy: tuple[float, float]
     crop_box_xywh: tuple[float, float, float, float]
+    parent: int | None = None
 
 
 class Segmenter(Protocol):

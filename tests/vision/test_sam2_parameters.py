@@ -7,7 +7,7 @@ from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
 from sam2.utils.amg import build_all_layer_point_grids
 
 from vision.sam2 import PRESETS, GeneratorParams, params_id, preset
-from vision.sam2.generator import point_grid
+from vision.sam2.crops import point_grid
 
 
 def test_the_defaults_are_those_of_sam2():
@@ -15,7 +15,7 @@ def test_the_defaults_are_those_of_sam2():
     ours = GeneratorParams()
     shared = theirs.keys() & vars(ours).keys()
 
-    assert len(shared) == 13
+    assert len(shared) == 15
     assert {name: getattr(ours, name) for name in shared} == {
         name: theirs[name].default for name in shared
     }
@@ -34,10 +34,14 @@ def test_the_id_changes_with_every_parameter_that_has_an_effect():
             "mask_threshold": 0.1,
             "multimask_output": False,
             "dedup_mask_iou": 0.9,
+            "use_m2m": True,
+            "keep_nested": False,
+            "precision": "fast",
+            "point_grids": (((0.5, 0.5),),),
         }.items()
     }
 
-    assert len(ids | {params_id(base)}) == 8
+    assert len(ids | {params_id(base)}) == 12
 
 
 def test_the_id_does_not_change_with_batching_or_with_the_type_of_a_number():
@@ -92,3 +96,22 @@ def test_values_out_of_range_are_refused_by_name(name, value):
 def test_crops_without_points_are_refused():
     with pytest.raises(ValueError, match="deepest crops have no points"):
         GeneratorParams(points_per_side=2, crop_n_layers=2, crop_n_points_downscale_factor=2)
+
+
+@pytest.mark.parametrize(
+    ("grids", "reason"),
+    [
+        ((), "points for each of 2 layers"),
+        ((((0.5, 0.5),),), "points for each of 2 layers"),
+        ((((0.5, 0.5),), ()), "points for each of 2 layers"),
+        ((((0.5, 0.5),), ((1.5, 0.5),)), r"in \[0, 1\], but got \(1.5, 0.5\)"),
+    ],
+)
+def test_points_of_ones_own_must_be_there_for_each_layer(grids, reason):
+    with pytest.raises(ValueError, match=reason):
+        GeneratorParams(point_grids=grids, crop_n_layers=1)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="exact or fast, but got 'half'"):
+        GeneratorParams(precision="half")

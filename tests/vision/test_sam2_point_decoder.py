@@ -4,6 +4,7 @@ import torch
 
 from vision.sam2.config import demo_model
 from vision.sam2.embedding import embed_image
+from vision.sam2.parameters import GeneratorParams
 from vision.sam2.point_decoder import decode_points
 
 SIZE = 128
@@ -46,11 +47,8 @@ def masks_of_sam2(model, embedding, points_xy):
 
 @torch.inference_mode()
 def decode(model, embedding, points_xy, **options):
-    parts = list(
-        decode_points(
-            model, embedding, points_xy, points_per_batch=2, multimask_output=True, **options
-        )
-    )
+    params = GeneratorParams(**({"pred_iou_thresh": 0.0} | options))
+    parts = list(decode_points(model, embedding, points_xy, 2, params))
     return [torch.cat(column) for column in zip(*parts, strict=True)]
 
 

@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 
 from vision.sam2.config import build_model, demo_model, load_model, load_weights
 from vision.sam2.embedding import embed_image
+from vision.sam2.parameters import GeneratorParams
 from vision.sam2.point_decoder import decode_points
 from vision.sam2.weights import (
     DEMO_CONFIG,
@@ -49,8 +50,8 @@ def test_the_same_weights_run_at_any_size(model, image_size):
             other,
             embed_image(other, rgb),
             torch.tensor([[3.0, 4.0], [5.0, 6.0]]),
-            points_per_batch=64,
-            multimask_output=True,
+            64,
+            GeneratorParams(pred_iou_thresh=0.0),
         )
 
     assert points.tolist() == [[3, 4]] * 3 + [[5, 6]] * 3

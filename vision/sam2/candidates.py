@@ -70,6 +70,11 @@ def enlarge(logits: torch.Tensor, height_px: int, width_px: int) -> torch.Tensor
     )[:, 0]
 
 
+def masks_at_once(height_px: int, width_px: int) -> int:
+    """How many masks of this size are enlarged together."""
+    return max(1, min(_CHUNK_MASKS, _CHUNK_VALUES // (height_px * width_px)))
+
+
 def screen(
     points_xy: torch.Tensor,
     logits: torch.Tensor,
@@ -99,7 +104,7 @@ def _measure(
     logits: torch.Tensor, height_px: int, width_px: int, params: GeneratorParams
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return stability (n,) and boxes (n, 4) of masks enlarged to the crop; NaN where empty."""
-    chunk = max(1, min(_CHUNK_MASKS, _CHUNK_VALUES // (height_px * width_px)))
+    chunk = masks_at_once(height_px, width_px)
     measure = _measure_on_host if logits.device.type == "cpu" else _measure_on_device
     parts = [
         measure(enlarge(part, height_px, width_px), params)

@@ -20,8 +20,8 @@ class ImageEmbedding:
     Attributes:
         height_px: Height of the image it was made of.
         width_px: Width of the image it was made of.
-        features: Shape (1, channels, side, side), stride 16.
-        positions: Positional encoding in the shape of `features`.
+        features: Shape (1, channels, side, side), stride 16; float32 or bfloat16.
+        positions: Positional encoding in the shape of `features`, float32.
         high_res_features: Features at stride 4 and 8; empty where the model uses none.
     """
 
@@ -54,7 +54,7 @@ def model_input(rgb: npt.NDArray[np.uint8], image_size: int, device: torch.devic
     return (square - mean) / std
 
 
-def embed_image(model: SAM2Base, rgb: npt.NDArray[np.uint8]) -> ImageEmbedding:
+def embed_image(model: SAM2Base, rgb: npt.NDArray[np.uint8], fast: bool = False) -> ImageEmbedding:
     """Run the image encoder.
 
     `SAM2ImagePredictor` does the same for images of 1024 pixels only.
@@ -62,13 +62,16 @@ def embed_image(model: SAM2Base, rgb: npt.NDArray[np.uint8]) -> ImageEmbedding:
     Args:
         model: A model in evaluation mode.
         rgb: Shape (height, width, 3), 0 to 255.
+        fast: Compute with 16 bits; features come as such.
     """
-    backbone = model.forward_image(model_input(rgb, model.image_size, model.device))
+    image = model_input(rgb, model.image_size, model.device)
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=fast):
+        backbone = model.forward_image(image)
     _, levels, _, sizes = model._prepare_backbone_features(backbone)
     if model.directly_add_no_mem_embed:
         levels[-1] = levels[-1] + model.no_mem_embed
     maps = [
-        level.permute(1, 2, 0).reshape(1, -1, *size)
+        level.permute(1, 2, 0).reshape(1, -1, *size).to(torch.bfloat16 if fast else torch.float32)
         for level, size in zip(levels, sizes, strict=True)
     ]
     return ImageEmbedding(

@@ -12,23 +12,26 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 
 from vision.sam2.embedding import ImageEmbedding
-from vision.sam2.two_way import attend
+from vision.sam2.parameters import GeneratorParams
+from vision.sam2.two_way import SharedImage
 from vision.sam2.upscaling import MaskUpscaling
 
 # Activations of so many points still fit a processor's caches; more of them are slower per point.
 CPU_POINTS_PER_BATCH = 8
 
+# What sam2's predictor makes of logits before they may be a prompt.
+_MAX_PROMPT_LOGIT = 32.0
+
 PointMasks = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Of some masks the number of the point, the logits and the IoU that the model expects."""
 
 
 def decode_points(
     model: SAM2Base,
     embedding: ImageEmbedding,
     points_xy: torch.Tensor,
-    *,
     points_per_batch: int,
-    multimask_output: bool,
-    pred_iou_thresh: float = 0.0,
+    params: GeneratorParams,
 ) -> Iterator[PointMasks]:
     """Ask for the masks at each of many points, apart from one another.
 
@@ -37,83 +40,112 @@ def decode_points(
         embedding: The image.
         points_xy: Shape (n, 2), float32, in pixels of the image.
         points_per_batch: Points decoded at once on an accelerator.
-        multimask_output: Three masks for each point, not one.
-        pred_iou_thresh: Masks rated at or below it are left out; 0 keeps all.
+        params: How to ask; masks rated at or below its `pred_iou_thresh` are left out.
 
     Yields:
         Of the masks of some of the points: the point each was asked for at, shape (k, 2); logits,
         shape (k, image_size / 4, image_size / 4), float32; and the IoU the model expects, (k,).
     """
-    upscaling = MaskUpscaling(model.sam_mask_decoder, embedding)
+    decoder = _PointDecoder(model, embedding)
     size = torch.tensor([embedding.width_px, embedding.height_px], device=points_xy.device)
     if points_xy.device.type == "cpu":
         points_per_batch = min(points_per_batch, CPU_POINTS_PER_BATCH)
+    ask = decoder.three_masks if params.multimask_output else decoder.one_mask
     for batch in torch.split(points_xy, points_per_batch):
-        coordinates = (batch / size * model.image_size)[:, None, :]
-        labels = torch.ones(coordinates.shape[:2], dtype=torch.int32, device=batch.device)
-        sparse, dense = model.sam_prompt_encoder(
-            points=(coordinates, labels), boxes=None, masks=None
+        places = (batch / size * model.image_size)[:, None, :]
+        if not params.use_m2m:
+            rows, logits, ious = ask(places, params.pred_iou_thresh)
+            yield batch[rows], logits, ious
+            continue
+        # Only what becomes of a mask tells whether it is kept.
+        rows, logits, _ = ask(places, 0.0)
+        hints = logits.clamp(-_MAX_PROMPT_LOGIT, _MAX_PROMPT_LOGIT)[:, None]
+        for some, hint in zip(
+            rows.split(points_per_batch), hints.split(points_per_batch), strict=True
+        ):
+            kept, logits, ious = decoder.one_mask(places[some], params.pred_iou_thresh, hint)
+            yield batch[some][kept], logits, ious
+
+
+class _PointDecoder:
+    """The mask decoder and an image."""
+
+    def __init__(self, model: SAM2Base, embedding: ImageEmbedding) -> None:
+        self._model = model
+        self._embedding = embedding
+        decoder: Any = model.sam_mask_decoder
+        # Without a mask as prompt the dense prompt is one vector, the same everywhere.
+        nothing = model.sam_prompt_encoder.no_mask_embed.weight.to(embedding.features.dtype)
+        image = embedding.features.flatten(2).mT + nothing
+        positions = embedding.positions.flatten(2).mT
+        self._image = SharedImage(decoder.transformer, image, positions)
+        self._upscaling = MaskUpscaling(decoder, embedding)
+
+    def three_masks(self, places: torch.Tensor, pred_iou_thresh: float) -> PointMasks:
+        """Three masks for each point, but for those rated at or below the threshold.
+
+        Args:
+            places: Shape (p, 1, 2), points in pixels of the model's square.
+            pred_iou_thresh: The threshold; 0 keeps all.
+        """
+        decoder: Any = self._model.sam_mask_decoder
+        kinds = [decoder.obj_score_token] if decoder.pred_obj_scores else []
+        own = torch.cat([kind.weight for kind in (*kinds, decoder.iou_token, decoder.mask_tokens)])
+        prompts, _ = self._prompts(places)
+        tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts], dim=1)
+        tokens, image = self._image.attend(tokens)
+
+        first_mask = len(kinds) + 1
+        ious = decoder.iou_prediction_head(tokens[:, len(kinds)])[:, 1:]
+        kept = _above(ious, pred_iou_thresh)
+        drawn, place = torch.unique(kept[0], return_inverse=True)
+        weights = torch.stack(
+            [
+                decoder.output_hypernetworks_mlps[index](tokens[drawn, first_mask + index])
+                for index in range(1, decoder.num_mask_tokens)
+            ],
+            dim=1,
         )
-        if multimask_output:
-            rows, logits, ious = _three_masks(
-                model, embedding, upscaling, sparse, dense, pred_iou_thresh
+        logits = self._upscaling.draw(image[drawn], weights)
+        return kept[0], logits[place, kept[1]].float(), ious[kept]
+
+    def one_mask(
+        self,
+        places: torch.Tensor,
+        pred_iou_thresh: float,
+        masks: torch.Tensor | None = None,
+    ) -> PointMasks:
+        """One mask for each point that is rated above the threshold.
+
+        Args:
+            places: Shape (p, 1, 2), points in pixels of the model's square.
+            pred_iou_thresh: The threshold; 0 keeps all.
+            masks: Shape (p, 1, side, side), logits of a mask for each point, as a further prompt.
+        """
+        embedding, device = self._embedding, places.device.type
+        fast = embedding.features.dtype != torch.float32
+        sparse, dense = self._prompts(places, masks)
+        with torch.autocast(device, torch.bfloat16, enabled=fast):
+            logits, ious, _, _ = self._model.sam_mask_decoder(
+                image_embeddings=embedding.features,
+                image_pe=embedding.positions,
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=False,
+                repeat_image=True,
+                high_res_features=embedding.high_res_features or None,
             )
-        else:
-            rows, logits, ious = _one_mask(model, embedding, sparse, dense, pred_iou_thresh)
-        yield batch[rows], logits.float(), ious.float()
+        rows, _ = kept = _above(ious.float(), pred_iou_thresh)
+        return rows, logits[kept].float(), ious[kept].float()
 
-
-def _one_mask(
-    model: SAM2Base,
-    embedding: ImageEmbedding,
-    sparse: torch.Tensor,
-    dense: torch.Tensor,
-    pred_iou_thresh: float,
-) -> PointMasks:
-    logits, ious, _, _ = model.sam_mask_decoder(
-        image_embeddings=embedding.features,
-        image_pe=embedding.positions,
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense,
-        multimask_output=False,
-        repeat_image=True,
-        high_res_features=embedding.high_res_features or None,
-    )
-    rows, _ = kept = _above(ious, pred_iou_thresh)
-    return rows, logits[kept], ious[kept]
-
-
-def _three_masks(
-    model: SAM2Base,
-    embedding: ImageEmbedding,
-    upscaling: MaskUpscaling,
-    sparse: torch.Tensor,
-    dense: torch.Tensor,
-    pred_iou_thresh: float,
-) -> PointMasks:
-    """Return the row of the point, logits and expected IoU of each mask that is kept."""
-    decoder: Any = model.sam_mask_decoder
-    kinds = [decoder.obj_score_token] if decoder.pred_obj_scores else []
-    own = torch.cat([kind.weight for kind in (*kinds, decoder.iou_token, decoder.mask_tokens)])
-    tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
-    # Without a mask prompt the dense prompt is one vector, the same everywhere and for every point.
-    image = (embedding.features + dense[:1]).flatten(2).transpose(1, 2)
-    positions = embedding.positions.flatten(2).transpose(1, 2)
-    tokens, image = attend(decoder.transformer, tokens, image, positions)
-
-    first_mask = len(kinds) + 1
-    ious = decoder.iou_prediction_head(tokens[:, len(kinds)])[:, 1:]
-    kept = _above(ious, pred_iou_thresh)
-    drawn, place = torch.unique(kept[0], return_inverse=True)
-    weights = torch.stack(
-        [
-            decoder.output_hypernetworks_mlps[index](tokens[drawn, first_mask + index])
-            for index in range(1, decoder.num_mask_tokens)
-        ],
-        dim=1,
-    )
-    logits = upscaling.draw(image[drawn], weights)
-    return kept[0], logits[place, kept[1]], ious[kept]
+    def _prompts(
+        self, places: torch.Tensor, masks: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = torch.ones(places.shape[:2], dtype=torch.int32, device=places.device)
+        sparse, dense = self._model.sam_prompt_encoder(
+            points=(places, labels), boxes=None, masks=masks
+        )
+        return sparse, dense
 
 
 def _above(ious: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:

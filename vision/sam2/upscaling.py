@@ -25,10 +25,12 @@ class MaskUpscaling:
             decoder: sam2's.
             embedding: The image.
         """
-        first, self._norm, _, second, _ = decoder.output_upscaling
+        first, norm, _, second, _ = decoder.output_upscaling
         self._height, self._width = embedding.features.shape[2:]
-        self._weights = [_block_weight(first), _block_weight(second)]
-        self._added = [first.bias.repeat(4), second.bias.repeat(4)]
+        dtype = embedding.features.dtype
+        self._norm = (norm.weight.to(dtype), norm.bias.to(dtype), norm.eps)
+        self._weights = [_block_weight(step).to(dtype) for step in (first, second)]
+        self._added = [step.bias.repeat(4).to(dtype) for step in (first, second)]
         if decoder.use_high_res_features:
             finest, fine = embedding.high_res_features
             self._added[0] = self._added[0] + _blocks(fine)
@@ -45,6 +47,7 @@ class MaskUpscaling:
             Logits, shape (p, masks, 4 * h, 4 * w).
         """
         points, masks = weights.shape[:2]
+        weights = weights.to(image.dtype)
         drawn = weights.new_empty(points, masks, 16 * image.shape[1])
         # The pixels of one point fit a processor's caches, those of several do not.
         at_once = 1 if image.device.type == "cpu" else max(points, 1)
@@ -58,8 +61,7 @@ class MaskUpscaling:
     def _draw(self, image: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Draw masks whose pixels are in blocks of blocks: (p, masks, 16 * n)."""
         pixels = _split(_enlarged(image, self._weights[0], self._added[0]))
-        norm = self._norm
-        pixels = gelu(layer_norm(pixels, pixels.shape[-1:], norm.weight, norm.bias, norm.eps))
+        pixels = gelu(layer_norm(pixels, pixels.shape[-1:], *self._norm))
         pixels = _split(gelu(_enlarged(pixels, self._weights[1], self._added[1])))
         return torch.bmm(weights, pixels.mT)
 
