@@ -28,14 +28,12 @@ class Piece:
 
     Attributes:
         offset: Their first byte in the file.
-        line: The line it lies in, from 1.
         first: Number of the first entry in the list, from 0.
         count: Number of entries.
         window_bytes: How much of the file is read at once.
     """
 
     offset: int
-    line: int
     first: int
     count: int
     window_bytes: int
@@ -43,7 +41,7 @@ class Piece:
 
 def texts_of(file: BinaryIO, key: str, piece: Piece) -> Iterator[tuple[str, bytes]]:
     """JSON pointer and text of the entries of a piece of a list."""
-    stream = JsonStream(file, piece.offset, piece.line, piece.window_bytes)
+    stream = JsonStream(file, piece.offset, piece.window_bytes)
     texts = islice(chain.from_iterable(stream.entries()), piece.count)
     for index, text in enumerate(texts, start=piece.first):
         yield f"/{key}/{index}", bytes(text)
@@ -99,7 +97,7 @@ class Sections:
         else:
             raise _no_object(stream)
         if stream.peek():
-            raise DocumentError("json.trailing", f"line {stream.line} column {stream.column}")
+            raise _trailing(stream)
         self._check_header()
 
     def texts(self, key: str) -> Iterator[tuple[str, bytes]]:
@@ -153,7 +151,7 @@ class Sections:
         first = 0
         for entries in stream.entries_as(_WithId if key == "annotations" else msgspec.Raw):
             count = len(entries)
-            pieces.append(Piece(stream.offset, stream.line, first, count, self._window_bytes))
+            pieces.append(Piece(stream.offset, first, count, self._window_bytes))
             first += count
             for entry in entries if key == "annotations" else ():
                 ids.add(entry.id if isinstance(entry, _WithId) else _id_at_a_glance(entry))
@@ -179,5 +177,10 @@ def _id_at_a_glance(entry: Entry) -> object:
 def _no_object(stream: JsonStream) -> DocumentError:
     value = stream.value()
     if stream.peek():
-        return DocumentError("json.trailing", f"line {stream.line} column {stream.column}")
+        return _trailing(stream)
     return DocumentError("document.type", type(value).__name__)
+
+
+def _trailing(stream: JsonStream) -> DocumentError:
+    line, column = stream.place()
+    return DocumentError("json.trailing", f"line {line} column {column}")
