@@ -152,7 +152,7 @@ def segment_batch(
             if isinstance(found, dict):
                 quarantine.append(found)
             else:
-                segments += [_row(image, choice, run_id, mask, label) for mask, label in found]
+                segments += _rows(image, choice, run_id, found)
             if on_image:
                 on_image(image.file_name)
     # A report reads by label; one sorted file per unit lets it skip the rest.
@@ -206,18 +206,38 @@ def _unreadable(image: PendingImage, error: ImageError | ObjectNotFoundError) ->
     return quarantine_row(image.dataset, image.drop_id, finding, "segment")
 
 
-def _row(
-    image: PendingImage, choice: ModelChoice, run_id: str, mask: Mask, label: LabelResult
-) -> dict[str, Any]:
+def _rows(
+    image: PendingImage,
+    choice: ModelChoice,
+    run_id: str,
+    found: Sequence[tuple[Mask, LabelResult]],
+) -> list[dict[str, Any]]:
     identity = (image.image_id, choice.model_id, choice.params_id, choice.label_set_id)
-    digest = hashlib.sha256("\0".join(identity).encode() + b"\0" + mask.rle)
-    return {
-        "segment_id": digest.hexdigest(),
+    about = "\0".join(identity).encode() + b"\0"
+    ids = [hashlib.sha256(about + mask.rle).hexdigest() for mask, _ in found]
+    same_in_all = {
         "image_id": image.image_id,
         "source": "automatic",
         "model_id": choice.model_id,
         "params_id": choice.params_id,
         "label_set_id": choice.label_set_id,
+        "isthing": None,
+        "frame": None,
+        "track_id": None,
+        "run_id": run_id,
+        "created_at": datetime.now(UTC),
+        "code_version": version("segmill"),
+    }
+    return [
+        same_in_all
+        | _measured(mask, label)
+        | {"segment_id": own, "parent_id": None if mask.parent is None else ids[mask.parent]}
+        for own, (mask, label) in zip(ids, found, strict=True)
+    ]
+
+
+def _measured(mask: Mask, label: LabelResult) -> dict[str, Any]:
+    return {
         "label": label.label,
         "score": float(label.score),
         "margin": float(label.margin),
@@ -231,12 +251,5 @@ def _row(
         "stability_score": float(mask.stability_score),
         "point_xy": [float(value) for value in mask.point_xy],
         "crop_box_xywh": [float(value) for value in mask.crop_box_xywh],
-        "parent_id": None,
-        "isthing": None,
-        "frame": None,
-        "track_id": None,
-        "run_id": run_id,
-        "created_at": datetime.now(UTC),
-        "code_version": version("segmill"),
         "rle": mask.rle.decode("ascii"),
     }

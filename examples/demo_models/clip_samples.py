@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from examples.comics import Page, PageObject
 from examples.demo_models.clip_junk import junk, nearly
 from vision.clip import UNKNOWN
-from vision.clip.crops import crop_segment
+from vision.clip.crops import crop_mask
 from vision.clip.label_set import CropStyle
 
 MATCHED_IOU = 0.7
@@ -103,5 +103,5 @@ def labelled_crops(
         if rng is not None:
             varied = max(1.0, style.context * float(rng.uniform(0.93, 1.08)))
             cut = style.model_copy(update={"context": varied})
-        crops.append((label, crop_segment(page.image, mask, cut, size_px)))
+        crops.append((label, crop_mask(page.image, mask, cut, size_px)))
     return crops

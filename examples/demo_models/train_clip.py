@@ -136,7 +136,7 @@ class Training:
         """Put the crops of one more page into the pool."""
         page = self.next_page()
         masks = page_masks(page, self.rng, JUNK_PER_PAGE)
-        style, size_px = self.label_set.crop, self.clip.image_size_px
+        style, size_px = self.label_set.crop[0], self.clip.image_size_px
         self.pools[0].add(labelled_crops(page, masks, style, size_px, self.rng))
 
     def add_found_masks(self, weights: Path, pages: int) -> None:
@@ -144,7 +144,7 @@ class Training:
         from vision.sam2 import load_segmenter
 
         segmenter = load_segmenter(f"file:{weights}", "demo", "cpu")
-        style, size_px = self.label_set.crop, self.clip.image_size_px
+        style, size_px = self.label_set.crop[0], self.clip.image_size_px
         pool = CropPool(self.pools[0].labels, size_px, POOL_PER_LABEL)
         drawn = [self.next_page() for _ in range(pages)]
         with ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from vision.clip import LabelSet, LabelSetError, load_label_set
+from vision.clip.label_set import CropStyle
 
 
 @pytest.mark.parametrize(("name", "count"), [("comic", 4), ("street", 15), ("coco80", 80)])
@@ -28,14 +29,41 @@ def test_captions_are_all_prompts_in_all_templates() -> None:
     assert "a drawing of a speech balloon." in captions
 
 
+def test_phrases_fill_the_templates_of_their_language() -> None:
+    label_set = LabelSet.model_validate(
+        {
+            "name": "x",
+            "labels": [{"name": "fox", "prompts": {"en": ["fox"], "de": ["Fuchs"]}}],
+            "templates": {"en": ["a {}."], "de": ["ein {}.", "der {}."]},
+        }
+    )
+    assert label_set.captions(label_set.labels[0]) == ["a fox.", "ein Fuchs.", "der Fuchs."]
+
+
+def test_templates_without_a_language_are_for_all() -> None:
+    label_set = LabelSet.model_validate(
+        {
+            "name": "x",
+            "labels": [{"name": "fox", "prompts": {"en": ["fox"], "de": ["Fuchs"]}}],
+            "templates": ["{}."],
+        }
+    )
+    assert label_set.captions(label_set.labels[0]) == ["fox.", "Fuchs."]
+
+
+def test_one_crop_and_a_list_of_it_are_the_same_set() -> None:
+    content = {"name": "x", "labels": [{"name": "a"}]}
+    one = LabelSet.model_validate(content | {"crop": {"mode": "masked"}})
+    listed = LabelSet.model_validate(content | {"crop": [{"mode": "masked"}]})
+    assert one.label_set_id == listed.label_set_id
+
+
 def test_the_id_changes_with_anything_that_changes_names_given() -> None:
     comic = load_label_set("comic")
     ids = {
         comic.label_set_id,
         comic.model_copy(update={"background": comic.background[1:]}).label_set_id,
-        comic.model_copy(
-            update={"crop": comic.crop.model_copy(update={"context": 1.4})}
-        ).label_set_id,
+        comic.model_copy(update={"crop": (CropStyle(context=1.4),)}).label_set_id,
         comic.model_copy(update={"labels": comic.labels[::-1]}).label_set_id,
     }
     assert len(ids) == 4
@@ -52,9 +80,21 @@ def test_the_id_changes_with_anything_that_changes_names_given() -> None:
         ("name: x\nlabels: [{name: a}]\ntemplates: ['{} and {}']", "exactly one {}"),
         ("name: x\nlabels: [{name: a}]\ntemplates: ['{} {0}']", "exactly one {}"),
         ("name: x\nlabels: [{name: a}]\nunknown: {min_probability: 2}", "min_probability"),
-        ("name: x\nlabels: [{name: a}]\ncrop: {mode: zoom}", "crop.mode"),
+        ("name: x\nlabels: [{name: a}]\ncrop: {mode: zoom}", "crop.0.mode"),
         ("name: x\nlabels: [{name: a, promts: [b]}]", "promts"),
         ("name: x\nlabels: [{name: no}]", "labels.0.name"),
+        (f"name: x\nlabels: [{{name: {'a' * 10_000}}}]", "at most 200 characters"),
+        ("name: x\nlabels: [{name: a}]\ncrop: []", "crop"),
+        ("name: x\nlabels: [{name: a}]\ntemperature: 0", "temperature"),
+        ("name: x\nlabels: [{name: a, prompts: {German: [b]}}]", "German"),
+        (
+            "name: x\ntemplates: {en: ['a {}']}\nlabels: [{name: a, prompts: {de: [b]}}]",
+            "no templates for the prompts of 'a' in de",
+        ),
+        (
+            "name: x\ntemplates: {en: ['a {}']}\nlabels: [{name: a}]",
+            "no templates for the prompts of 'a' in no language",
+        ),
         ("[1, 2", "line 1"),
         ("", "the file"),
     ],

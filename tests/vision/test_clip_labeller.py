@@ -9,9 +9,11 @@ import torch
 from safetensors.torch import save_file
 
 from vision.clip import UNKNOWN, LabelSet, LabelSetError, load_label_set, load_labeller
+from vision.clip.crops import crop_segment
 from vision.clip.labeller import ClipLabeller, decide
 from vision.clip.loading import DEMO_CONFIG, LoadedClip, demo_clip, load_clip, prepare_clip
 from vision.masks import RleError, mask_to_rle
+from vision.masks.rle import rle_to_box_mask
 from vision.models import ModelReferenceError
 
 DEMO_WEIGHTS = Path(__file__).parents[2] / "models" / "demo" / "clip.safetensors"
@@ -77,6 +79,22 @@ def test_a_label_may_be_allowed_to_trail_the_background() -> None:
     assert decided(strict, [0.1, 0.35, 0.35, 0.2]).label == UNKNOWN
 
 
+def test_a_label_may_need_more_or_less_than_the_others() -> None:
+    labels = [{"name": "a", "min_probability": 0.2}, {"name": "b", "min_probability": 0.9}]
+    own = two_labels(labels=labels, unknown={"min_probability": 0.5})
+    assert decided(own, [0.4, 0.3, 0.2, 0.1]).label == "a"
+    assert decided(own, [0.05, 0.8, 0.1, 0.05]).label == UNKNOWN
+    assert decided(own, [0.02, 0.95, 0.02, 0.01]).label == "b"
+
+
+def test_of_sigmoids_the_best_background_counts_and_not_their_sum() -> None:
+    values = np.array([0.1, 0.6, 0.5, 0.4])
+    result = decide(two_labels(), np.log(values), values, sigmoid=True)
+    assert (result.label, result.score) == ("b", 0.6)
+    assert result.margin == pytest.approx(0.1)
+    assert result.top[1] == (UNKNOWN, pytest.approx(np.log(0.5)), 0.5)
+
+
 def test_a_set_of_one_label_without_background_always_names() -> None:
     only = two_labels(labels=[{"name": "a"}], background=[])
     result = decided(only, [1.0])
@@ -85,7 +103,7 @@ def test_a_set_of_one_label_without_background_always_names() -> None:
 
 def test_probabilities_are_the_softmax_of_scaled_cosines(clip, page) -> None:
     """Checked against open_clip's own calls, without ensembling."""
-    label_set = two_labels(templates=["a photo of a {}."], crop={"mode": "context"})
+    label_set = two_labels(templates=["a photo of a {}."], crop={"mode": "box"})
     result = ClipLabeller(clip, label_set).label(page[0], page[1][:1])[0]
     cosines = {entry.label: entry.cosine for entry in result.top}
     tokenize = open_clip.get_tokenizer(DEMO_CONFIG.stem)
@@ -107,6 +125,51 @@ def test_probabilities_are_the_softmax_of_scaled_cosines(clip, page) -> None:
     assert cosines["a"] == pytest.approx(float(expected[0]), abs=0.03)
     assert result.score == pytest.approx(float(shares[:2].max()), abs=0.03)
     assert sum(entry.probability for entry in result.top) == pytest.approx(1)
+
+
+def test_a_model_with_a_bias_gives_each_label_a_probability_of_its_own(page) -> None:
+    torch.manual_seed(2)
+    model = demo_clip()
+    model.logit_bias = torch.nn.Parameter(torch.tensor(-3.0))
+    siglip = prepare_clip(model, DEMO_CONFIG.stem, "siglip", torch.device("cpu"))
+    label_set = two_labels()
+    found = ClipLabeller(siglip, label_set).label(page[0], page[1][:1])[0]
+    scale = float(model.logit_scale.exp())
+    for entry in found.top:
+        if entry.label != UNKNOWN:
+            expected = 1 / (1 + np.exp(-(entry.cosine * scale - 3)))
+            assert entry.probability == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_temperature_evens_out_what_the_model_is_sure_of(clip, page) -> None:
+    sharp = ClipLabeller(clip, two_labels()).label(*page)
+    even = ClipLabeller(clip, two_labels(temperature=50.0)).label(*page)
+    for first, second in zip(sharp, even, strict=True):
+        assert first.top[0].label in (second.top[0].label, UNKNOWN)
+        assert second.score < first.score or first.score < 0.3
+        assert second.score == pytest.approx(0.25, abs=0.1)
+
+
+def test_of_several_crops_the_mean_embedding_counts(clip, page) -> None:
+    styles = [{"mode": "box"}, {"mode": "masked", "context": 1.0}]
+    each = [ClipLabeller(clip, two_labels(crop=style)) for style in styles]
+    both = ClipLabeller(clip, two_labels(crop=styles))
+    crops = [
+        np.stack(
+            [
+                crop_segment(page[0], *rle_to_box_mask(mask, *page[0].shape[:2]), style, 64)
+                for style in both.label_set.crop
+            ]
+        )
+        for mask in page[1]
+    ]
+    together = both.compare(np.concatenate(crops))
+    one, other = (
+        labeller.compare(np.stack([crop[k] for crop in crops])) for k, labeller in enumerate(each)
+    )
+    # The mean of unit vectors, made a unit vector, has the direction of their sum.
+    ratio = together / (one + other)
+    assert np.allclose(ratio, ratio[:, :1], rtol=1e-3)
 
 
 def test_batches_and_order_change_nothing(clip, page) -> None:

@@ -17,6 +17,7 @@ from vision.masks import (
     rle_to_mask,
     rle_union,
 )
+from vision.masks.rle import rle_to_box_mask
 from vision.masks.runs import decompress, rle_to_runs, runs_to_rle
 
 shapes = st.tuples(st.integers(1, 40), st.integers(1, 40))
@@ -210,3 +211,11 @@ def test_random_counts_never_reach_the_overlap_or_union_unchecked(
 def test_arrays_that_are_no_mask_are_refused(shape: tuple[int, ...]):
     with pytest.raises(RleError, match=r"rle\.mask_shape"):
         mask_to_rle(np.zeros(shape, bool))
+
+
+@given(masks)
+def test_a_mask_drawn_in_its_box_is_the_mask_without_what_lies_around(mask):
+    part, (x, y, width, height) = rle_to_box_mask(mask_to_rle(mask), *mask.shape)
+    assert np.array_equal(part, mask[y : y + height, x : x + width])
+    assert part.sum() == mask.sum()
+    assert rle_bbox(mask_to_rle(mask), *mask.shape) == (x, y, width, height)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,19 +35,27 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Phrases = tuple[Words, ...]
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$")]
+ByLanguage = dict[Language, Annotated[Phrases, Field(min_length=1)]]
+
+
 class Label(_Part):
     """One name and the phrases that describe it.
 
     Attributes:
         name: The label as stored and counted.
-        prompts: Phrases that fill the templates; the name itself when none are given.
+        prompts: Phrases that fill the templates, or such phrases by language (`en: [...]`); the
+            name itself when none are given.
+        min_probability: For this label, instead of the set's.
     """
 
     name: Words
-    prompts: tuple[Words, ...] = ()
+    prompts: Phrases | ByLanguage = ()
+    min_probability: float | None = Field(default=None, ge=0, le=1)
 
     @property
-    def phrases(self) -> tuple[str, ...]:
+    def phrases(self) -> Phrases | ByLanguage:
         """The prompts, or the name where there are none."""
         return self.prompts or (self.name,)
 
@@ -69,13 +78,13 @@ class CropStyle(_Part):
     """How a segment is cut out for CLIP; always padded to a square, never cropped.
 
     Attributes:
-        mode: `context` keeps what lies around the mask, `focus` dims it, `blank` paints it over.
+        mode: `box` keeps what lies around the mask, `masked` paints it over, `dimmed` only dims it.
         context: Side of the crop relative to the longer side of the mask's box.
-        dim: For `focus`: how much of `outside_rgb` is mixed in around the mask, 0 to 1.
-        outside_rgb: Colour around the mask (`focus`, `blank`) and of the padding.
+        dim: For `dimmed`: how much of `outside_rgb` is mixed in around the mask, 0 to 1.
+        outside_rgb: Colour around the mask (`masked`, `dimmed`) and of the padding.
     """
 
-    mode: Literal["context", "focus", "blank"] = "context"
+    mode: Literal["box", "masked", "dimmed"] = "box"
     context: float = Field(default=1.2, ge=1, le=8)
     dim: float = Field(default=0.7, ge=0, le=1)
     outside_rgb: tuple[Channel, Channel, Channel] = (122, 116, 104)
@@ -87,24 +96,32 @@ class LabelSet(_Part):
     Attributes:
         name: Name of the set.
         labels: At least one; names are unique and none is `unknown`.
-        templates: Sentences with one `{}` each; a label's embedding is the mean over all of its
-            phrases in all templates.
+        templates: Sentences with one `{}` each, for all languages or by language; a label's
+            embedding is the mean over all of its phrases in all templates of their language.
         background: Whole sentences for what is none of the labels; used as they are.
         unknown: When a segment stays unnamed.
-        crop: How segments are cut out.
+        crop: How segments are cut out: one way, or up to four, whose embeddings are averaged.
+        temperature: Logits are divided by it before they become probabilities: above 1 for models
+            that are too sure. `vision.clip.calibration` fits it.
     """
 
     name: Words
     labels: tuple[Label, ...] = Field(min_length=1)
-    templates: tuple[Words, ...] = Field(default=("a photo of a {}.",), min_length=1)
-    background: tuple[Words, ...] = ()
+    templates: Annotated[Phrases, Field(min_length=1)] | ByLanguage = ("a photo of a {}.",)
+    background: Phrases = ()
     unknown: UnknownRule = UnknownRule()
-    crop: CropStyle = CropStyle()
+    crop: tuple[CropStyle, ...] = Field(default=(CropStyle(),), min_length=1, max_length=4)
+    temperature: float = Field(default=1.0, gt=0, le=100)
+
+    @field_validator("crop", mode="before")
+    @classmethod
+    def _one_crop_or_several(cls, crop: object) -> object:
+        return [crop] if isinstance(crop, dict | CropStyle) else crop
 
     @field_validator("templates")
     @classmethod
-    def _one_gap_each(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
-        for template in templates:
+    def _one_gap_each(cls, templates: Phrases | ByLanguage) -> Phrases | ByLanguage:
+        for template in chain.from_iterable(_by_language(templates).values()):
             if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
                 raise ValueError(f"a template needs exactly one {{}}, got {template!r}")
         return templates
@@ -119,6 +136,15 @@ class LabelSet(_Part):
             raise ValueError(f"{UNKNOWN!r} is what unnamed segments are called; choose another")
         return self
 
+    @model_validator(mode="after")
+    def _every_language_has_templates(self) -> LabelSet:
+        if isinstance(self.templates, dict):
+            for label in self.labels:
+                if missing := sorted(_by_language(label.phrases).keys() - self.templates.keys()):
+                    spoken = ", ".join(language or "no language" for language in missing)
+                    raise ValueError(f"no templates for the prompts of {label.name!r} in {spoken}")
+        return self
+
     @property
     def names(self) -> tuple[str, ...]:
         """The label names, in order."""
@@ -131,12 +157,23 @@ class LabelSet(_Part):
         return f"{self.name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
     def captions(self, label: Label) -> list[str]:
-        """Every phrase of a label in every template."""
-        return [
-            template.replace("{}", phrase)
-            for phrase in label.phrases
-            for template in self.templates
-        ]
+        """Every phrase of a label in every template of its language."""
+        captions = []
+        for language, phrases in _by_language(label.phrases).items():
+            templates = self.templates
+            if isinstance(templates, dict):
+                templates = templates[language]
+            captions += [t.replace("{}", phrase) for phrase in phrases for t in templates]
+        return captions
+
+    def min_probability(self, label: Label) -> float:
+        """The probability a label needs."""
+        own = label.min_probability
+        return self.unknown.min_probability if own is None else own
+
+
+def _by_language(phrases: Phrases | ByLanguage) -> dict[str, Phrases]:
+    return {"": phrases} if isinstance(phrases, tuple) else dict(phrases)
 
 
 def load_label_set(name_or_path: str | Path) -> LabelSet:

@@ -13,7 +13,7 @@ from vision.clip.crops import crop_segment
 from vision.clip.label_set import LabelSet, LabelSetError
 from vision.clip.loading import LoadedClip
 from vision.clip.results import UNKNOWN, HasRle, LabelResult, RankedLabel
-from vision.masks import rle_to_mask
+from vision.masks.rle import rle_to_box_mask
 
 TOP_LABELS = 5
 
@@ -22,8 +22,10 @@ class ClipLabeller:
     """Names segments with one CLIP and one label set. Text embeddings are computed once.
 
     A label's embedding is the mean over its phrases and the set's templates, each normalised,
-    normalised again. The softmax runs over labels and background prompts together, after
-    multiplying cosines with the model's trained scale.
+    normalised again; that of a segment the same over the set's crops. Cosines times the model's
+    trained scale become probabilities by a softmax over labels and background prompts together.
+    SigLIP models, which are trained with a bias, give each label a probability of its own: the
+    sigmoid of scaled cosine and bias.
 
     Attributes:
         clip: The model.
@@ -46,7 +48,9 @@ class ClipLabeller:
             rows = [self._mean_embedding(label_set.captions(label)) for label in label_set.labels]
             rows += [self._mean_embedding([sentence]) for sentence in label_set.background]
             self._texts = torch.stack(rows)
-            self._scale = clip.model.logit_scale.exp()
+            self._scale = float(clip.model.logit_scale.exp().item())
+            bias: torch.Tensor | None = getattr(clip.model, "logit_bias", None)
+            self._bias = None if bias is None else float(bias.item())
 
     def label(self, rgb: NDArray[np.uint8], masks: Sequence[bytes | HasRle]) -> list[LabelResult]:
         """Name each mask.
@@ -61,40 +65,58 @@ class ClipLabeller:
         Raises:
             RleError: Counts that are no mask of this image's size.
         """
-        return self.label_crops(self._crops(rgb, masks))
-
-    def label_crops(self, crops: Iterable[NDArray[np.uint8]]) -> list[LabelResult]:
-        """Name crops that `crop_segment` cut, uint8, shape (size, size, 3) each."""
         results: list[LabelResult] = []
-        for batch in _batches(crops, self.batch_size):
-            cosines, probabilities = self._compare(batch)
-            for cosine, probability in zip(cosines, probabilities, strict=True):
-                results.append(decide(self.label_set, cosine, probability))
+        for batch in _batches(self._crops(rgb, masks), self.batch_size):
+            cosines = self.compare(np.concatenate(batch))
+            for cosine, probability in zip(cosines, self.probabilities(cosines), strict=True):
+                found = decide(self.label_set, cosine, probability, self.sigmoid)
+                results.append(found)
         return results
+
+    @torch.inference_mode()
+    def compare(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Compare segments with all labels and background prompts.
+
+        Args:
+            crops: uint8, shape (segments * crops of each, size, size, 3).
+
+        Returns:
+            Cosines, float64, shape (segments, labels + background prompts).
+        """
+        images = normalised(crops, self.clip).to(self.clip.device)
+        embeddings = self.clip.model.encode_image(images, normalize=True).float()
+        of_segments = embeddings.unflatten(0, (-1, len(self.label_set.crop))).mean(1)
+        cosines = normalize(of_segments, dim=-1) @ self._texts.T
+        return np.asarray(cosines.double().cpu().numpy())
+
+    def probabilities(self, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What `compare` returned as probabilities, at the label set's temperature."""
+        return probabilities_of(self.logits(cosines), self.label_set.temperature, self.sigmoid)
+
+    def logits(self, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What `compare` returned as the model's logits."""
+        return cosines * self._scale + (self._bias or 0.0)
+
+    @property
+    def sigmoid(self) -> bool:
+        """Whether each label has a probability of its own, as SigLIP's have."""
+        return self._bias is not None
 
     def _crops(
         self, rgb: NDArray[np.uint8], masks: Sequence[bytes | HasRle]
     ) -> Iterator[NDArray[np.uint8]]:
+        """The crops of each segment, shape (crops, size, size, 3)."""
         height, width = rgb.shape[:2]
+        size_px = self.clip.image_size_px
         for mask in masks:
             counts = mask if isinstance(mask, bytes) else mask.rle
-            yield crop_segment(
-                rgb,
-                rle_to_mask(counts, height, width),
-                self.label_set.crop,
-                self.clip.image_size_px,
+            inside, box_xywh = rle_to_box_mask(counts, height, width)
+            yield np.stack(
+                [
+                    crop_segment(rgb, inside, box_xywh, style, size_px)
+                    for style in self.label_set.crop
+                ]
             )
-
-    @torch.inference_mode()
-    def _compare(
-        self, crops: list[NDArray[np.uint8]]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Cosines and probabilities, float64, shape (crops, labels + background prompts)."""
-        images = normalised(np.stack(crops), self.clip).to(self.clip.device)
-        embeddings = self.clip.model.encode_image(images, normalize=True).float()
-        cosines = embeddings @ self._texts.T
-        probabilities = torch.softmax((cosines * self._scale).double(), dim=-1)
-        return cosines.double().cpu().numpy(), probabilities.cpu().numpy()
 
     def _mean_embedding(self, captions: list[str]) -> torch.Tensor:
         tokens = self.clip.tokenize(captions)
@@ -131,33 +153,50 @@ def normalised(crops: NDArray[np.uint8], clip: LoadedClip) -> torch.Tensor:
     return (scaled - mean) / torch.tensor(clip.std_rgb).view(3, 1, 1)
 
 
+def probabilities_of(
+    logits: NDArray[np.float64], temperature: float, sigmoid: bool
+) -> NDArray[np.float64]:
+    """Logits, shape (n, candidates), as probabilities: a softmax a row, or a sigmoid each."""
+    scaled = logits / temperature
+    if sigmoid:
+        return np.asarray(1 / (1 + np.exp(-scaled)))
+    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
 def decide(
-    label_set: LabelSet, cosines: NDArray[np.float64], probabilities: NDArray[np.float64]
+    label_set: LabelSet,
+    cosines: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    sigmoid: bool = False,
 ) -> LabelResult:
     """Turn one segment's comparison into a name.
 
-    The background prompts count as one candidate: the sum of their probabilities, the best of
-    their cosines.
+    The background prompts count as one candidate, with the best of their cosines. Its probability
+    is the sum of theirs, as shares of one whole; of sigmoids, which are none, it is the largest.
 
     Args:
         label_set: The labels and the rule for `unknown`.
         cosines: float64, shape (labels + background prompts,), labels first.
-        probabilities: Same shape; sums to 1.
+        probabilities: Same shape.
+        sigmoid: Whether the probabilities are apart from each other; otherwise they sum to 1.
     """
     named = len(label_set.labels)
     candidates = [
         RankedLabel(name, float(cosine), float(probability))
         for name, cosine, probability in zip(label_set.names, cosines, probabilities, strict=False)
     ]
-    best = max(candidates, key=lambda candidate: candidate.probability)
+    best_place = max(range(named), key=lambda place: candidates[place].probability)
+    best = candidates[best_place]
     if len(cosines) > named:
-        background = float(probabilities[named:].sum())
+        others = probabilities[named:]
+        background = float(others.max() if sigmoid else others.sum())
         candidates.append(RankedLabel(UNKNOWN, float(cosines[named:].max()), background))
     candidates.sort(key=lambda candidate: -candidate.probability)
-    others = [candidate.probability for candidate in candidates if candidate is not best]
-    margin = best.probability - max(others, default=0.0)
-    rule = label_set.unknown
-    sure = best.probability >= rule.min_probability and margin >= rule.min_margin
+    rivals = [candidate.probability for candidate in candidates if candidate is not best]
+    margin = best.probability - max(rivals, default=0.0)
+    needed = label_set.min_probability(label_set.labels[best_place])
+    sure = best.probability >= needed and margin >= label_set.unknown.min_margin
     return LabelResult(
         label=best.label if sure else UNKNOWN,
         score=best.probability,

@@ -20,7 +20,7 @@ class RankedLabel(NamedTuple):
         label: A label of the set, or `unknown` for all background prompts together.
         cosine: Cosine similarity of image and text embedding, in [-1, 1].
         probability: Share of the softmax over the whole label set, in [0, 1]. Relative to that
-            set: another set gives another number.
+            set: another set gives another number. Of SigLIP models a probability of its own.
     """
 
     label: str

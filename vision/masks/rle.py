@@ -85,6 +85,32 @@ def runs_to_mask(runs: Runs, height: int, width: int) -> NDArray[np.bool_]:
     return np.ascontiguousarray(columns.T)
 
 
+def rle_to_box_mask(
+    counts: bytes | str, height: int, width: int
+) -> tuple[NDArray[np.bool_], tuple[int, int, int, int]]:
+    """Draw only the smallest box around a mask, which is quicker than the whole image.
+
+    Args:
+        counts: Compressed COCO counts.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
+
+    Returns:
+        Boolean array of the box's shape, and the box (x, y, width, height) in whole pixels; both
+        of size 0 for an empty mask.
+
+    Raises:
+        RleError: The counts do not describe exactly h*w pixels.
+    """
+    runs = canonical_runs(rle_to_runs(counts, height, width))
+    x, y, box_width, box_height = box_of_runs(runs, height)
+    ends = (np.cumsum(runs) - x * height).clip(0, box_width * height)
+    inside = np.diff(ends, prepend=0)
+    columns = np.repeat(np.arange(len(runs)) % 2 == 1, inside).reshape(box_width, height)
+    part = np.ascontiguousarray(columns[:, y : y + box_height].T)
+    return part, (x, y, box_width, box_height)
+
+
 def mask_to_rle(mask: NDArray[Any]) -> bytes:
     """Encode a mask.
 
