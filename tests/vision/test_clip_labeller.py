@@ -134,7 +134,7 @@ def test_a_model_with_a_bias_gives_each_label_a_probability_of_its_own(page) -> 
     siglip = prepare_clip(model, DEMO_CONFIG.stem, "siglip", torch.device("cpu"))
     label_set = two_labels()
     found = ClipLabeller(siglip, label_set).label(page[0], page[1][:1])[0]
-    scale = float(model.logit_scale.exp())
+    scale = model.logit_scale.exp().item()
     for entry in found.top:
         if entry.label != UNKNOWN:
             expected = 1 / (1 + np.exp(-(entry.cosine * scale - 3)))

@@ -14,6 +14,7 @@ from vision.images import decode_image
 from vision.masks.rle import rle_iou, rle_to_mask
 from vision.sam2 import GeneratorParams, Segmenter, load_segmenter, preset
 from vision.sam2.config import demo_model
+from vision.sam2.embedding import embed_image
 from vision.sam2.generator import AutomaticMaskGenerator
 from vision.sam2.two_way import SharedImage
 
@@ -130,6 +131,28 @@ def test_the_fast_masks_are_nearly_the_exact_ones():
     assert len(exact) > 5
     assert overlaps.max(axis=1).mean() > 0.9
     assert fast != exact
+
+
+def test_an_encoder_that_overflows_with_16_bits_computes_with_32(monkeypatch, caplog):
+    model = demo_model(IMAGE_SIZE)
+    page = np.zeros((20, 30, 3), np.uint8)
+    monkeypatch.setattr("vision.sam2.embedding.short_float", lambda device: torch.float16)
+    with torch.no_grad():
+        model.no_mem_embed.fill_(1e6)
+
+    embedding = embed_image(model, page, fast=True)
+
+    assert embedding.features.dtype == torch.float32
+    assert embedding.features.isfinite().all()
+    assert "overflows" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("multimask_output", [True, False])
+def test_either_16_bit_type_serves(model, page, monkeypatch, dtype, multimask_output):
+    monkeypatch.setattr("vision.sam2.embedding.short_float", lambda device: dtype)
+    params = changed(precision="fast", multimask_output=multimask_output, points_per_side=3)
+    assert AutomaticMaskGenerator(model, params).segment(page)
 
 
 def test_where_memory_is_short_fewer_points_are_decoded_at_once(model, page, monkeypatch, caplog):

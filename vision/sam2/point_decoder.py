@@ -122,10 +122,10 @@ class _PointDecoder:
             pred_iou_thresh: The threshold; 0 keeps all.
             masks: Shape (p, 1, side, side), logits of a mask for each point, as a further prompt.
         """
-        embedding, device = self._embedding, places.device.type
-        fast = embedding.features.dtype != torch.float32
+        embedding = self._embedding
         sparse, dense = self._prompts(places, masks)
-        with torch.autocast(device, torch.bfloat16, enabled=fast):
+        dtype = embedding.features.dtype
+        with torch.autocast(places.device.type, dtype, enabled=dtype != torch.float32):
             logits, ious, _, _ = self._model.sam_mask_decoder(
                 image_embeddings=embedding.features,
                 image_pe=embedding.positions,

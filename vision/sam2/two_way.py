@@ -8,7 +8,7 @@ The sums are those of `sam2.modeling.sam.transformer.TwoWayTransformer`, in anot
   tokens are projected into the image's space, head by head, and the image is projected never.
 
 Shapes: p points of t tokens, n image tokens, c channels, h heads of d channels. Tokens are float32;
-the image may be bfloat16, and everything of its size then is.
+the image may have 16 bits, and everything of its size then does.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ class SharedImage:
 
         Args:
             transformer: sam2's.
-            image: Shape (1, n, c), float32 or bfloat16.
+            image: Shape (1, n, c), float32 or of 16 bits.
             positions: Shape (1, n, c).
         """
         self._transformer = transformer
