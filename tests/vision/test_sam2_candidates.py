@@ -1,4 +1,8 @@
+import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from sam2.utils.amg import batched_mask_to_box, calculate_stability_score
 
 from vision.sam2.candidates import _measure_on_device, _measure_on_host, enlarge, screen
@@ -14,17 +18,36 @@ def blobs(count, side, seed):
 
 
 def test_both_ways_of_measuring_agree_with_sam2():
-    logits = enlarge(blobs(12, 32, 0), 90, 70)
+    small = blobs(12, 32, 0)
+    logits = enlarge(small, 90, 70)
     params = GeneratorParams(stability_score_thresh=0.0)
     expected = calculate_stability_score(logits[:-1], 0.0, 1.0)
     boxes = batched_mask_to_box(logits[:-1] > 0).float()
 
     for measure in (_measure_on_host, _measure_on_device):
-        stability, boxes_xyxy = measure(logits, params)
+        stability, boxes_xyxy = measure(small, logits, params)
 
         assert torch.equal(stability[:-1], expected)
         assert torch.equal(boxes_xyxy[:-1], boxes)
         assert stability[-1].isnan()
+
+
+@given(
+    arrays.arrays(np.float32, (3, 6, 6), elements=st.floats(-3, 3, width=32)),
+    st.integers(1, 40),
+    st.integers(1, 40),
+)
+def test_what_is_measured_in_a_masks_reach_is_measured_of_the_whole(small, height, width):
+    logits = torch.from_numpy(small)
+    params = GeneratorParams(stability_score_thresh=0.0)
+    whole = enlarge(logits, height, width)
+
+    stability, boxes_xyxy = _measure_on_host(logits, whole, params)
+
+    expected, boxes = _measure_on_device(logits, whole, params)
+    assert torch.equal(stability.isnan(), expected.isnan())
+    assert torch.equal(stability.nan_to_num(), expected.nan_to_num())
+    assert torch.equal(boxes_xyxy, boxes)
 
 
 def test_unstable_and_empty_masks_are_dropped():

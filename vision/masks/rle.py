@@ -8,6 +8,7 @@ run and no room for the closing NUL, which runs of 2**24 pixels overflow.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
@@ -20,6 +21,7 @@ from vision.masks.runs import (
     box_of_runs,
     canonical_rle,
     canonical_runs,
+    changes_to_runs,
     check_mask_size,
     decompress,
     intersection_of_runs,
@@ -126,8 +128,13 @@ def mask_to_rle(mask: NDArray[Any]) -> bytes:
     return runs_to_rle(mask_to_runs(mask))
 
 
-def mask_to_runs(mask: NDArray[Any]) -> Runs:
+def mask_to_runs(mask: NDArray[Any], box_xywh: tuple[int, int, int, int] | None = None) -> Runs:
     """Run lengths of a mask; see `mask_to_rle`.
+
+    Args:
+        mask: Array of shape (height, width).
+        box_xywh: A box with all of the foreground, if one is known; looking for it takes longer
+            than all the rest.
 
     Returns:
         Run lengths in pixels, int64, none of them zero except perhaps the first.
@@ -138,12 +145,24 @@ def mask_to_runs(mask: NDArray[Any]) -> Runs:
     if mask.ndim != 2:
         raise RleError("rle.mask_shape", mask.shape)
     check_mask_size(*mask.shape)
-    binary = mask if mask.dtype == np.bool_ else mask != 0
-    columns = np.ascontiguousarray(binary.T).ravel()
-    changes = np.flatnonzero(columns[1:] != columns[:-1]) + 1
-    starts = np.zeros(int(columns[0]), dtype=np.int64)
-    bounds: Runs = np.concatenate((starts, changes, [columns.size]), dtype=np.int64)
-    runs: Runs = np.diff(bounds, prepend=0)
+    binary = (mask if mask.dtype == np.bool_ else mask != 0).view(np.uint8)
+    height = len(binary)
+    x, y, box_width, box_height = box_xywh or cv2.boundingRect(binary)
+    if not box_width or not box_height:
+        return np.array([mask.size])
+    part = binary[y : y + box_height, x : x + box_width]
+    # A row of zeros below ends each run with its column.
+    part = cv2.copyMakeBorder(part, 0, 1, 0, 0, cv2.BORDER_CONSTANT)
+    values = cv2.transpose(part).ravel()
+    changes = np.flatnonzero(values[1:] != values[:-1]) + 1
+    if values[0]:
+        changes = np.concatenate(([0], changes))
+    column = changes // (box_height + 1)
+    places = changes + column * (height - box_height - 1) + (x * height + y)
+    if box_height == height:
+        # Runs that go on in the next column were ended and begun at one place.
+        return changes_to_runs(places, mask.size)
+    runs: Runs = np.diff(places[places < mask.size], prepend=0, append=mask.size)
     return runs
 
 

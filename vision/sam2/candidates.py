@@ -4,6 +4,7 @@ A page has hundreds of candidates and keeps few. So only those whose predicted I
 enlarged, a few at a time, and none is held at full size.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -107,7 +108,7 @@ def _measure(
     chunk = masks_at_once(height_px, width_px)
     measure = _measure_on_host if logits.device.type == "cpu" else _measure_on_device
     parts = [
-        measure(enlarge(part, height_px, width_px), params)
+        measure(part, enlarge(part, height_px, width_px), params)
         for part in torch.split(logits, chunk)
         if len(part)
     ]
@@ -117,23 +118,25 @@ def _measure(
 
 
 def _measure_on_device(
-    logits: torch.Tensor, params: GeneratorParams
+    _: torch.Tensor, enlarged: torch.Tensor, params: GeneratorParams
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    inner = (logits > params.mask_threshold + params.stability_score_offset).sum((-2, -1))
-    outer = (logits > params.mask_threshold - params.stability_score_offset).sum((-2, -1))
-    binary = logits > params.mask_threshold
+    inner = (enlarged > params.mask_threshold + params.stability_score_offset).sum((-2, -1))
+    outer = (enlarged > params.mask_threshold - params.stability_score_offset).sum((-2, -1))
+    binary = enlarged > params.mask_threshold
     stability = torch.where(binary.flatten(1).any(1), inner / outer, torch.nan)
     return stability, batched_mask_to_box(binary).float()
 
 
 def _measure_on_host(
-    logits: torch.Tensor, params: GeneratorParams
+    logits: torch.Tensor, enlarged: torch.Tensor, params: GeneratorParams
 ) -> tuple[torch.Tensor, torch.Tensor]:
     # On a processor OpenCV counts and finds boxes many times faster than tensor reductions do.
     stability = np.full(len(logits), np.nan, np.float32)
     boxes = np.zeros((len(logits), 4), np.float32)
     offset = params.stability_score_offset
-    for index, values in enumerate(logits.numpy()):
+    for index, (small, large) in enumerate(zip(logits.numpy(), enlarged.numpy(), strict=True)):
+        rows, columns = _reach(small, params.mask_threshold - offset, large.shape)
+        values = large[rows, columns]
         inner = _count_above(values, params.mask_threshold + offset)
         outer = _count_above(values, params.mask_threshold - offset)
         if outer == 0 or np.float32(inner) / np.float32(outer) < params.stability_score_thresh:
@@ -142,9 +145,30 @@ def _measure_on_host(
         x, y, width, height = cv2.boundingRect(binary)
         if width == 0:
             continue
+        x, y = x + columns.start, y + rows.start
         stability[index] = np.float32(inner) / np.float32(outer)
         boxes[index] = (x, y, x + width - 1, y + height - 1)
     return torch.from_numpy(stability), torch.from_numpy(boxes)
+
+
+def _reach(
+    logits: npt.NDArray[np.float32], threshold: float, shape: tuple[int, ...]
+) -> tuple[slice, slice]:
+    """Rows and columns outside of which no logit exceeds the threshold once it is enlarged.
+
+    An enlarged logit lies between the four around its place, which are at most one apart from it.
+    """
+    x, y, width, height = cv2.boundingRect((logits > threshold).view(np.uint8))
+    return (
+        _enlarged_range(y, height, shape[0] / logits.shape[0], shape[0]),
+        _enlarged_range(x, width, shape[1] / logits.shape[1], shape[1]),
+    )
+
+
+def _enlarged_range(start: int, count: int, scale: float, size: int) -> slice:
+    first = math.floor((start - 0.5) * scale) - 1
+    last = math.ceil((start + count + 0.5) * scale) + 1
+    return slice(max(first, 0), min(max(last, 0), size))
 
 
 def _count_above(values: npt.NDArray[np.float32], threshold: float) -> int:

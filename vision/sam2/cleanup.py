@@ -5,7 +5,11 @@ import numpy as np
 import numpy.typing as npt
 
 
-def remove_small_regions(mask: npt.NDArray[np.bool_], min_area_px: int) -> npt.NDArray[np.bool_]:
+def remove_small_regions(
+    mask: npt.NDArray[np.bool_],
+    min_area_px: int,
+    box_xywh: tuple[int, int, int, int] | None = None,
+) -> bool:
     """Fill small holes of a mask, then remove its small islands.
 
     Gives what SAM 1's `remove_small_regions` gives for holes and then for islands, but works on
@@ -13,42 +17,47 @@ def remove_small_regions(mask: npt.NDArray[np.bool_], min_area_px: int) -> npt.N
     the largest stays.
 
     Args:
-        mask: Shape (height, width). It is not changed.
+        mask: Shape (height, width); it is cleaned in place.
         min_area_px: Regions of fewer pixels are small.
+        box_xywh: The box around the mask, if it is known.
 
     Returns:
-        The cleaned mask, of the same shape; `mask` itself if there was nothing to do.
+        Whether there was anything to do.
     """
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    if width == 0 or min_area_px <= 1:
-        return mask
+    if min_area_px <= 1:
+        return False
+    x, y, width, height = box_xywh or cv2.boundingRect(mask.view(np.uint8))
+    if width == 0:
+        return False
     # Where the image goes on behind a margin this wide, the margin alone is no small hole.
     above = -(-min_area_px // width)
     beside = -(-min_area_px // height)
     rows = slice(max(y - above, 0), y + height + above)
     columns = slice(max(x - beside, 0), x + width + beside)
     part = mask[rows, columns]
-    filled = _fill_holes(part, min_area_px)
-    regions, areas = _regions(filled)
+    had_holes = _fill_holes(part, min_area_px)
+    regions, areas = _regions(part)
     keep = areas >= min_area_px
     keep[0] = False
-    if filled is part and keep[1:].all():
-        return mask
-    whole = mask.copy()
-    whole[rows, columns] = filled
+    if keep[1:].all():
+        return had_holes
     if keep.any():
-        whole[rows, columns] = keep[regions]
-        return whole
+        part[:] = keep.take(regions)
+        return True
     # Of equally large islands the first one stays, and OpenCV numbers them otherwise in a part.
-    regions, areas = _regions(whole)
-    return np.asarray(regions == int(np.argmax(areas[1:])) + 1)
+    regions, areas = _regions(mask)
+    mask[:] = regions == int(np.argmax(areas[1:])) + 1
+    return True
 
 
-def _fill_holes(part: npt.NDArray[np.bool_], min_area_px: int) -> npt.NDArray[np.bool_]:
+def _fill_holes(part: npt.NDArray[np.bool_], min_area_px: int) -> bool:
     regions, areas = _regions(~part)
     small = areas < min_area_px
     small[0] = False
-    return part | small[regions] if small.any() else part
+    if small.any():
+        part |= small.take(regions)
+        return True
+    return False
 
 
 def _regions(

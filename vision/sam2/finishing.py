@@ -31,9 +31,8 @@ def finish(
         Each mask that is neither too small nor too large, and whether it was cleaned.
     """
     least_px, most_px = max(params.min_area_px, 1), params.max_area_fraction * height_px * width_px
-    for index, (runs, cleaned) in enumerate(
-        _runs(candidates.logits, crop, height_px, width_px, params)
-    ):
+    found = _runs(candidates, crop, height_px, width_px, params)
+    for index, (runs, cleaned) in enumerate(found):
         area_px = area_of_runs(runs)
         if not least_px <= area_px <= most_px:
             continue
@@ -52,19 +51,24 @@ def finish(
 
 
 def _runs(
-    logits: torch.Tensor, crop: Crop, height_px: int, width_px: int, params: GeneratorParams
+    candidates: Candidates, crop: Crop, height_px: int, width_px: int, params: GeneratorParams
 ) -> Iterator[tuple[Runs, bool]]:
     """Run lengths of each mask at the size of the image, and whether it was cleaned."""
     around = (crop.left, width_px - crop.right, crop.top, height_px - crop.bottom)
-    for part in torch.split(logits, masks_at_once(height_px, width_px)):
-        inside = enlarge(part, crop.height_px, crop.width_px) > params.mask_threshold
+    at_once = masks_at_once(height_px, width_px)
+    for part in range(0, len(candidates), at_once):
+        logits = candidates.logits[part : part + at_once]
+        inside = enlarge(logits, crop.height_px, crop.width_px) > params.mask_threshold
         whole = pad(inside, around)
         if whole.device.type != "cpu" and params.min_mask_region_area <= 1:
             yield from ((runs, False) for runs in runs_of_tensor(whole))
             continue
-        for mask in whole.cpu().numpy():
-            clean = remove_small_regions(mask, params.min_mask_region_area)
-            yield mask_to_runs(clean), clean is not mask
+        boxes = candidates.boxes_xyxy[part : part + at_once].int().tolist()
+        for mask, (left, top, right, bottom) in zip(whole.cpu().numpy(), boxes, strict=True):
+            box_xywh = (crop.left + left, crop.top + top, right - left + 1, bottom - top + 1)
+            cleaned = remove_small_regions(mask, params.min_mask_region_area, box_xywh)
+            # Cleaning adds nothing beyond the box.
+            yield mask_to_runs(mask, box_xywh), cleaned
 
 
 def runs_of_tensor(masks: torch.Tensor) -> list[Runs]:

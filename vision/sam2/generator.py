@@ -92,16 +92,7 @@ class AutomaticMaskGenerator:
         fast = self.params.precision == "fast"
         part = rgb[crop.top : crop.bottom, crop.left : crop.right]
         candidates = self._decode(embed_image(self.model, part, fast), crop)
-        # A mask that ends where the crop ends is seldom whole, unless the image ends there too.
-        cut = is_box_near_crop_edge(
-            candidates.boxes_xyxy,
-            [crop.left, crop.top, crop.right, crop.bottom],
-            [0, 0, rgb.shape[1], rgb.shape[0]],
-        )
-        candidates = candidates.select(~cut)
-        return candidates.select(
-            nms(candidates.boxes_xyxy, candidates.predicted_iou, self.params.box_nms_thresh)
-        )
+        return best_of_crop(candidates, crop, rgb.shape[0], rgb.shape[1], self.params)
 
     def _decode(self, embedding: ImageEmbedding, crop: Crop) -> Candidates:
         """Ask at the points of a crop, at fewer at once if the memory does not suffice."""
@@ -154,3 +145,27 @@ class AutomaticMaskGenerator:
             (crop, candidates.select(row))
             for (crop, candidates), row in zip(found, rows, strict=True)
         ]
+
+
+def best_of_crop(
+    candidates: Candidates, crop: Crop, height_px: int, width_px: int, params: GeneratorParams
+) -> Candidates:
+    """Drop masks that the edge of their crop cuts, and those whose boxes a better one's covers.
+
+    Args:
+        candidates: All that was found in the crop.
+        crop: Where they were found.
+        height_px: Height of the image.
+        width_px: Width of the image.
+        params: The thresholds.
+    """
+    # A mask that ends where the crop ends is seldom whole, unless the image ends there too.
+    cut = is_box_near_crop_edge(
+        candidates.boxes_xyxy,
+        [crop.left, crop.top, crop.right, crop.bottom],
+        [0, 0, width_px, height_px],
+    )
+    candidates = candidates.select(~cut)
+    return candidates.select(
+        nms(candidates.boxes_xyxy, candidates.predicted_iou, params.box_nms_thresh)
+    )
