@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from app.calibration import calibrate
 from app.checks import check
 from app.demo import demo
 from app.exports import export
@@ -42,7 +43,7 @@ def segmill(
         raise typer.Exit
 
 
-for verb in (demo, ingest, check, masks, segment, stats, nightly, sql, predict):
+for verb in (demo, ingest, check, masks, segment, stats, nightly, sql, predict, calibrate):
     app.command()(verb)
 app.add_typer(export, name="export")
 app.add_typer(models, name="models")

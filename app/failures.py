@@ -43,6 +43,7 @@ def _wrong_use() -> tuple[type[Exception], ...]:
     from pydantic import ValidationError
 
     from storage import errors
+    from tasks.calibrate_labels import NothingToCalibrateError
     from tasks.drops import EmptyDropError
     from tasks.exports.folder import OutputFolderError
     from tasks.exports.selection import NothingToExportError
@@ -60,6 +61,7 @@ def _wrong_use() -> tuple[type[Exception], ...]:
         EmptyDropError,
         LabelSetError,
         ModelReferenceError,
+        NothingToCalibrateError,
         NothingToExportError,
         OutputFolderError,
         errors.LakePathError,

@@ -47,7 +47,7 @@ Labels = Annotated[
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="Mask generator preset: sam2, sam1-notebook, fast, demo. \\[default: demo]",
+        help="Mask generator preset: sam2, sam1-notebook, fast, dense, demo. \\[default: demo]",
         show_default=False,
     ),
 ]

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from vision.clip.crops import crop_segment
 from vision.clip.label_set import LabelSet, LabelSetError
 from vision.clip.loading import LoadedClip
+from vision.clip.probabilities import probabilities_of
 from vision.clip.results import UNKNOWN, HasRle, LabelResult, RankedLabel
 from vision.masks.rle import rle_to_box_mask
 
@@ -72,6 +73,13 @@ class ClipLabeller:
                 found = decide(self.label_set, cosine, probability, self.sigmoid)
                 results.append(found)
         return results
+
+    def logits_of(
+        self, rgb: NDArray[np.uint8], masks: Sequence[bytes | HasRle]
+    ) -> NDArray[np.float64]:
+        """The model's logits for each mask, shape (masks, labels + background prompts)."""
+        batches = _batches(self._crops(rgb, masks), self.batch_size)
+        return self.logits(np.concatenate([self.compare(np.concatenate(b)) for b in batches]))
 
     @torch.inference_mode()
     def compare(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -151,17 +159,6 @@ def normalised(crops: NDArray[np.uint8], clip: LoadedClip) -> torch.Tensor:
     scaled = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
     mean = torch.tensor(clip.mean_rgb).view(3, 1, 1)
     return (scaled - mean) / torch.tensor(clip.std_rgb).view(3, 1, 1)
-
-
-def probabilities_of(
-    logits: NDArray[np.float64], temperature: float, sigmoid: bool
-) -> NDArray[np.float64]:
-    """Logits, shape (n, candidates), as probabilities: a softmax a row, or a sigmoid each."""
-    scaled = logits / temperature
-    if sigmoid:
-        return np.asarray(1 / (1 + np.exp(-scaled)))
-    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def decide(
