@@ -7,6 +7,7 @@ every crop is squared by padding instead.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import cv2
 import numpy as np
@@ -76,7 +77,15 @@ def _outside_changed(
     window: NDArray[np.uint8], inside: NDArray[np.bool_], style: CropStyle
 ) -> NDArray[np.uint8]:
     """Mix the outside colour into everything around the mask (all of it for `masked`)."""
+    changed: NDArray[np.uint8] = cv2.LUT(window, _dimming(style))  # type: ignore[assignment]
+    cv2.copyTo(window, inside.view(np.uint8), changed)
+    return changed
+
+
+@cache
+def _dimming(style: CropStyle) -> NDArray[np.uint8]:
+    """What each value of each channel becomes, shape (256, 1, 3)."""
     share = 1.0 if style.mode == "masked" else style.dim
-    color = np.full_like(window, style.outside_rgb)
-    dimmed = cv2.addWeighted(window, 1 - share, color, share, 0)
-    return np.where(inside[..., None], window, dimmed).astype(np.uint8)
+    values = np.arange(256, dtype=np.uint8).repeat(3).reshape(256, 1, 3)
+    color = np.full_like(values, style.outside_rgb)
+    return np.asarray(cv2.addWeighted(values, 1 - share, color, share, 0), np.uint8)

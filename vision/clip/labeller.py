@@ -32,7 +32,8 @@ class ClipLabeller:
         clip: The model.
         label_set: The labels and rules.
         model_id: The model's id.
-        batch_size: Crops embedded at once.
+        batch_size: Segments embedded at once.
+        texts: Embeddings of the labels, then of the background prompts, float32, shape (n, dim).
     """
 
     def __init__(self, clip: LoadedClip, label_set: LabelSet, batch_size: int = 64) -> None:
@@ -48,7 +49,7 @@ class ClipLabeller:
         with torch.inference_mode():
             rows = [self._mean_embedding(label_set.captions(label)) for label in label_set.labels]
             rows += [self._mean_embedding([sentence]) for sentence in label_set.background]
-            self._texts = torch.stack(rows)
+            self.texts = torch.stack(rows)
             self._scale = float(clip.model.logit_scale.exp().item())
             bias: torch.Tensor | None = getattr(clip.model, "logit_bias", None)
             self._bias = None if bias is None else float(bias.item())
@@ -94,7 +95,7 @@ class ClipLabeller:
         images = normalised(crops, self.clip).to(self.clip.device)
         embeddings = self.clip.model.encode_image(images, normalize=True).float()
         of_segments = embeddings.unflatten(0, (-1, len(self.label_set.crop))).mean(1)
-        cosines = normalize(of_segments, dim=-1) @ self._texts.T
+        cosines = normalize(of_segments, dim=-1) @ self.texts.T
         return np.asarray(cosines.double().cpu().numpy())
 
     def probabilities(self, cosines: NDArray[np.float64]) -> NDArray[np.float64]:
