@@ -48,6 +48,7 @@ def _wrong_use() -> tuple[type[Exception], ...]:
     from tasks.exports.folder import OutputFolderError
     from tasks.exports.selection import NothingToExportError
     from tasks.models import UnknownPresetError
+    from tasks.pull_model import PullError
     from vision.clip import LabelSetError
     from vision.models import ModelReferenceError
 
@@ -62,6 +63,7 @@ def _wrong_use() -> tuple[type[Exception], ...]:
         LabelSetError,
         ModelReferenceError,
         NothingToCalibrateError,
+        PullError,
         NothingToExportError,
         OutputFolderError,
         errors.LakePathError,

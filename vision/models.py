@@ -14,12 +14,12 @@ ModelKind = Literal["demo", "file", "hub"]
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth")
 
 # Beside the checkpoint of `sam2`, these repositories hold weights under another library's names.
-_HUB_CHECKPOINTS = {
+HUB_CHECKPOINTS = {
     f"facebook/sam{version}-hiera-{size}": f"sam{version}_hiera_{size.replace('-', '_')}.pt"
     for version in ("2", "2.1")
     for size in ("tiny", "small", "base-plus", "large")
 }
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
 class ModelReferenceError(ValueError):
@@ -72,7 +72,7 @@ def resolve_model(reference: str, demo_file: str = "sam2.safetensors") -> ModelS
         path = _single_weights_file(reference, Path(rest).expanduser())
         name = path.stem if path.stem != "model" else path.resolve().parent.name
         return ModelSource("file", path, model_id(name, path))
-    if kind == "hub" and _HUB_NAME.fullmatch(rest):
+    if kind == "hub" and HUB_NAME.fullmatch(rest):
         name, _, revision = rest.partition("@")
         path = _fetch(reference, name, revision or None)
         return ModelSource("hub", path, model_id(name.split("/")[1], path))
@@ -131,8 +131,8 @@ def _fetch(reference: str, name: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        if name in _HUB_CHECKPOINTS:
-            return Path(hf_hub_download(name, _HUB_CHECKPOINTS[name], revision=revision))
+        if name in HUB_CHECKPOINTS:
+            return Path(hf_hub_download(name, HUB_CHECKPOINTS[name], revision=revision))
         patterns = [f"*{suffix}" for suffix in WEIGHTS_SUFFIXES]
         folder = snapshot_download(name, revision=revision, allow_patterns=patterns)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:

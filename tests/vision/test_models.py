@@ -112,5 +112,5 @@ def test_released_models_are_fetched_as_sam2_names_them():
     from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
 
     assert {name: files[1] for name, files in HF_MODEL_ID_TO_FILENAMES.items()} == (
-        models._HUB_CHECKPOINTS
+        models.HUB_CHECKPOINTS
     )

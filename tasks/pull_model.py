@@ -1,0 +1,226 @@
+"""Fetch a model once and keep it as safetensors, with where it came from and its hash.
+
+Of the Hugging Face hub or a mirror of it (`HF_ENDPOINT`), of any HTTPS address with its SHA-256, or
+of a file that was brought here by hand. What was begun is gone on with.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tasks.convert_weights import ConversionError, convert_weights
+from tasks.exports.folder import whole_folder
+from tasks.report.data import Progress
+from vision.models import HUB_CHECKPOINTS, HUB_NAME, MANIFEST, WEIGHTS_SUFFIXES
+
+STAGE = "fetch"
+_CLIP_CONFIG = "open_clip_config.json"
+_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_CLIP_BESIDE = re.compile(r"(tokenizer.*|vocab|merges|special_tokens_map|added_tokens)\.(json|txt)")
+_MAX_BYTES = 20 * 2**30
+_CHUNK_BYTES = 2**20
+_TIMEOUT_S = 60
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class PullError(ValueError):
+    """A model that cannot be fetched; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class PulledModel:
+    """A model that is here now.
+
+    Attributes:
+        folder: Where it lies.
+        reference: What settings call it.
+        sha256: Of the safetensors file.
+        licence: What its repository says; None if that is unknown.
+        was_there: Whether it had been fetched before.
+    """
+
+    folder: str
+    reference: str
+    sha256: str
+    licence: str | None
+    was_there: bool
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A model's files on this machine and what is known of them."""
+
+    name: str
+    weights: Path
+    beside: Sequence[Path]
+    facts: dict[str, Any]
+
+
+def pull_model(
+    reference: str, into: Path, sha256: str | None = None, progress: Progress | None = None
+) -> PulledModel:
+    """Fetch a model, unless it is here.
+
+    Args:
+        reference: `hub:org/name`, `hub:org/name@revision`, `https://...` or `file:PATH`.
+        into: The folder that gets a folder for the model.
+        sha256: What the fetched file must have; addresses need it.
+        progress: Told in megabytes how much of an address has come.
+
+    Raises:
+        PullError: The reference is none, cannot be reached, or is not what it should be.
+        OSError: It cannot be written here.
+    """
+    if sha256 is not None and not _SHA256.fullmatch(sha256):
+        raise PullError(f"a SHA-256 has 64 hex digits, lower case, but got {sha256!r}")
+    kind, _, rest = reference.partition(":")
+    if kind == "hub" and HUB_NAME.fullmatch(rest):
+        source = _from_hub(*rest.partition("@")[::2])
+    elif kind in ("https", "http"):
+        if sha256 is None:
+            raise PullError(f"{reference}: say what it should be, with --sha256")
+        source = _from_address(reference, into, sha256, progress)
+    elif kind == "file" and Path(rest).is_file():
+        source = _Source(Path(rest).stem, Path(rest), (), {"source": Path(rest).name})
+    else:
+        raise PullError(
+            f"model {reference!r}: expected hub:org/name, hub:org/name@revision, https://... or "
+            "file:PATH of a file that is there"
+        )
+    fetched = _sha256(source.weights)
+    if sha256 not in (None, fetched):
+        raise PullError(f"{reference}: its SHA-256 is {fetched}, but {sha256} was expected")
+    slug = re.sub(r"[^a-z0-9.]+", "-", source.name.lower()).strip("-.")
+    folder = into / f"{slug}-{fetched[:12]}"
+    was_there = (folder / MANIFEST).is_file()
+    if not was_there:
+        _assemble(folder, source, fetched)
+    return _described(folder, was_there)
+
+
+def _assemble(folder: Path, source: _Source, fetched: str) -> None:
+    is_clip = any(path.name == _CLIP_CONFIG for path in source.beside)
+    name = _CLIP_WEIGHTS[0] if is_clip else "model.safetensors"
+    with whole_folder(folder, overwrite=False) as unfinished:
+        try:
+            convert_weights(source.weights, unfinished / name)
+        except ConversionError as error:
+            raise PullError(str(error)) from None
+        for path in source.beside:
+            shutil.copyfile(path, unfinished / path.name)
+        manifest = source.facts | {
+            "fetched_sha256": fetched,
+            "files": {name: {"sha256": _sha256(unfinished / name)}},
+        }
+        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _described(folder: Path, was_there: bool) -> PulledModel:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (sha256,) = (entry["sha256"] for entry in manifest["files"].values())
+    return PulledModel(str(folder), f"file:{folder}", sha256, manifest.get("licence"), was_there)
+
+
+def _from_hub(name: str, revision: str) -> _Source:
+    # Slow to import, and other references need no hub.
+    import httpx2  # which huggingface_hub speaks HTTP with
+    from huggingface_hub import HfApi, errors, hf_hub_download
+
+    try:
+        info = HfApi().model_info(name, revision=revision or None, timeout=_TIMEOUT_S)
+        present = [sibling.rfilename for sibling in info.siblings or ()]
+        weights, beside = _wanted(name, present)
+        # The commit, so that all files are of one version even where a branch moves meanwhile.
+        paths = [
+            Path(hf_hub_download(name, file, revision=info.sha)) for file in (weights, *beside)
+        ]
+    except (
+        errors.HfHubHTTPError,
+        errors.HFValidationError,
+        errors.LocalEntryNotFoundError,
+        errors.OfflineModeIsEnabled,
+        httpx2.HTTPError,
+        OSError,
+    ) as error:
+        wanted = HUB_CHECKPOINTS.get(name, "its weights file")
+        raise PullError(
+            f"hub:{name} cannot be fetched: {str(error).splitlines()[0]}\n"
+            f"  Where there is a network, download {wanted} of that repository, bring it here, and "
+            f"run: segmill models pull file:{HUB_CHECKPOINTS.get(name, 'PATH')}"
+        ) from None
+    licence = getattr(info.card_data, "license", None)
+    facts = {"source": f"hub:{name}", "revision": info.sha, "licence": licence}
+    return _Source(name.split("/")[1], paths[0], paths[1:], facts)
+
+
+def _wanted(name: str, present: list[str]) -> tuple[str, list[str]]:
+    """The weights file of a repository, and what has to lie beside it.
+
+    Raises:
+        PullError: Several could be meant, or none.
+    """
+    if name in HUB_CHECKPOINTS:
+        return HUB_CHECKPOINTS[name], []
+    if _CLIP_CONFIG in present:
+        beside = [_CLIP_CONFIG, *(file for file in present if _CLIP_BESIDE.fullmatch(file))]
+        for file in _CLIP_WEIGHTS:
+            if file in present:
+                return file, beside
+    found = [file for file in present if file.endswith(WEIGHTS_SUFFIXES)]
+    if len(found) != 1:
+        names = ", ".join(found[:5]) or "none"
+        raise PullError(f"hub:{name}: expected one weights file in it, but found {names}")
+    return found[0], []
+
+
+def _from_address(address: str, into: Path, sha256: str, progress: Progress | None) -> _Source:
+    """Download a file, or what is missing of it."""
+    name = Path(urlsplit(address).path).name or "model"
+    facts = {"source": address}
+    partial = into / f".{sha256}{Path(name).suffix}"
+    into.mkdir(parents=True, exist_ok=True)
+    if not partial.is_file() or _sha256(partial) != sha256:
+        _download(address, partial, progress)
+        if (found := _sha256(partial)) != sha256:
+            partial.unlink()
+            raise PullError(f"{address}: its SHA-256 is {found}, but {sha256} was expected")
+    return _Source(Path(name).stem, partial, (), facts)
+
+
+def _download(address: str, partial: Path, progress: Progress | None) -> None:
+    import httpx2
+
+    done = partial.stat().st_size if partial.is_file() else 0
+    headers = {"Range": f"bytes={done}-"} if done else {}
+    try:
+        with httpx2.stream(
+            "GET", address, headers=headers, follow_redirects=True, timeout=_TIMEOUT_S
+        ) as answer:
+            if answer.status_code != httpx2.codes.RANGE_NOT_SATISFIABLE:
+                answer.raise_for_status()
+            if answer.status_code != httpx2.codes.PARTIAL_CONTENT:
+                done = 0
+            total = done + int(answer.headers.get("Content-Length", 0))
+            with partial.open("ab" if done else "wb") as file:
+                for chunk in answer.iter_bytes(_CHUNK_BYTES):
+                    done += file.write(chunk)
+                    if max(done, total) > _MAX_BYTES:
+                        raise PullError(f"{address}: larger than {_MAX_BYTES // 2**30} GiB")
+                    if progress:
+                        progress(STAGE, done // 2**20, max(done, total) // 2**20)
+    except httpx2.HTTPError as error:
+        raise PullError(
+            f"{address} cannot be fetched: {error}\n  Run the same command again to go on, or "
+            "bring the file here and run: segmill models pull file:PATH"
+        ) from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
