@@ -48,12 +48,17 @@ def calibrate(
             progress=progress,
         )
     if as_json:
-        print_json(asdict(found) | {"label_set_id": chosen.label_set_id})
+        print_json(
+            asdict(found) | {"is_doubtful": found.is_doubtful, "label_set_id": chosen.label_set_id}
+        )
         return
     say(
         f"{found.segments:,} annotations: the best label is right for {found.accuracy:.1%}\n"
-        f"calibration error {found.ece_before:.3f} at temperature 1, "
-        f"{found.ece_after:.3f} at {found.temperature}\n"
-        f"write into the label set: temperature: {found.temperature}",
+        f"calibration error on them {found.ece_before:.3f} at temperature 1, "
+        f"{found.ece_after:.3f} at {found.temperature}",
         quiet,
     )
+    if found.is_doubtful:
+        say("these are too few, or too easy, to tell a temperature by: change nothing", quiet)
+    else:
+        say(f"write into the label set: temperature: {found.temperature}", quiet)

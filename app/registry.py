@@ -69,7 +69,7 @@ def pull(
     say(
         f"{'was there' if found.was_there else 'fetched'}: {found.folder}\n"
         f"  licence: {found.licence or 'not told; ask where it comes from'}\n"
-        f"  use it: --model {found.reference}  (or --clip-model)",
+        f"  use it: {found.option} {found.reference}",
         quiet,
     )
 

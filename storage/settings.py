@@ -36,7 +36,11 @@ class Settings(BaseSettings):
         ge=1,
         description="New curated annotations that make the model worth fine-tuning.",
     )
-    batch_images: int = Field(default=8, ge=1, description="Images in one unit of segmentation.")
+    batch_images: int = Field(
+        default=32,
+        ge=1,
+        description="Images in one unit of segmentation; what a killed run does again at most.",
+    )
 
     gpu_seconds_per_image: float = Field(
         default=0.9,

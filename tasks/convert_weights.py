@@ -38,6 +38,7 @@ def convert_weights(checkpoint: Path, target: Path) -> None:
 
 
 def _convert(checkpoint: Path, target: Path) -> None:
+    from safetensors import safe_open
     from safetensors.torch import save_file
 
     from vision.sam2.weights import WeightsFileError, read_tensors
@@ -46,8 +47,13 @@ def _convert(checkpoint: Path, target: Path) -> None:
         tensors = read_tensors(checkpoint)
     except (WeightsFileError, FileNotFoundError) as error:
         sys.exit(str(error))
+    metadata = None
+    if checkpoint.suffix == ".safetensors":
+        with safe_open(checkpoint, framework="pt") as file:
+            metadata = file.metadata()  # such as the image size the model was trained at
     # Tensors may share their memory, which safetensors does not store.
-    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, target)
+    own = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+    save_file(own, target, metadata)
 
 
 if __name__ == "__main__":

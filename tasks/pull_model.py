@@ -14,15 +14,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from filelock import FileLock
+
 from tasks.convert_weights import ConversionError, convert_weights
-from tasks.exports.folder import whole_folder
+from tasks.exports.folder import OutputFolderError, whole_folder
 from tasks.report.data import Progress
 from vision.models import HUB_CHECKPOINTS, HUB_NAME, MANIFEST, WEIGHTS_SUFFIXES
 
 STAGE = "fetch"
 _CLIP_CONFIG = "open_clip_config.json"
 _CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-_CLIP_BESIDE = re.compile(r"(tokenizer.*|vocab|merges|special_tokens_map|added_tokens)\.(json|txt)")
+_CLIP_BESIDE = re.compile(
+    r"(tokenizer[^/]*|vocab|merges|special_tokens_map|added_tokens)\.(json|txt)"
+)
 _MAX_BYTES = 20 * 2**30
 _CHUNK_BYTES = 2**20
 _TIMEOUT_S = 60
@@ -40,6 +44,7 @@ class PulledModel:
     Attributes:
         folder: Where it lies.
         reference: What settings call it.
+        option: The option of the command line that takes it.
         sha256: Of the safetensors file.
         licence: What its repository says; None if that is unknown.
         was_there: Whether it had been fetched before.
@@ -47,6 +52,7 @@ class PulledModel:
 
     folder: str
     reference: str
+    option: str
     sha256: str
     licence: str | None
     was_there: bool
@@ -65,7 +71,9 @@ class _Source:
 def pull_model(
     reference: str, into: Path, sha256: str | None = None, progress: Progress | None = None
 ) -> PulledModel:
-    """Fetch a model, unless it is here.
+    """Fetch a model, unless one of the SHA-256 that is asked for is here.
+
+    Of the hub it is asked what is there; what was fetched of that before comes from its cache.
 
     Args:
         reference: `hub:org/name`, `hub:org/name@revision`, `https://...` or `file:PATH`.
@@ -79,52 +87,86 @@ def pull_model(
     """
     if sha256 is not None and not _SHA256.fullmatch(sha256):
         raise PullError(f"a SHA-256 has 64 hex digits, lower case, but got {sha256!r}")
+    into.mkdir(parents=True, exist_ok=True)
+    # Two at once would write to the same files.
+    with FileLock(into / ".pulling.lock"):
+        if sha256 is not None and (known := _fetched_before(into, sha256)):
+            return _described(known, was_there=True)
+        source = _source(reference, into, sha256, progress)
+        fetched = _sha256(source.weights)
+        if sha256 not in (None, fetched):
+            raise PullError(f"{reference}: its SHA-256 is {fetched}, but {sha256} was expected")
+        slug = re.sub(r"[^a-z0-9.]+", "-", source.name.lower()).strip("-.")
+        folder = into / f"{slug}-{_identity(fetched, source.beside)[:12]}"
+        was_there = (folder / MANIFEST).is_file()
+        if not was_there:
+            _assemble(folder, source, fetched)
+        if source.weights.parent == into:
+            source.weights.unlink()  # it was downloaded for this alone
+        return _described(folder, was_there)
+
+
+def _source(reference: str, into: Path, sha256: str | None, progress: Progress | None) -> _Source:
     kind, _, rest = reference.partition(":")
     if kind == "hub" and HUB_NAME.fullmatch(rest):
-        source = _from_hub(*rest.partition("@")[::2])
-    elif kind in ("https", "http"):
+        return _from_hub(*rest.partition("@")[::2])
+    if kind in ("https", "http"):
         if sha256 is None:
             raise PullError(f"{reference}: say what it should be, with --sha256")
-        source = _from_address(reference, into, sha256, progress)
-    elif kind == "file" and Path(rest).is_file():
-        source = _Source(Path(rest).stem, Path(rest), (), {"source": Path(rest).name})
-    else:
-        raise PullError(
-            f"model {reference!r}: expected hub:org/name, hub:org/name@revision, https://... or "
-            "file:PATH of a file that is there"
-        )
-    fetched = _sha256(source.weights)
-    if sha256 not in (None, fetched):
-        raise PullError(f"{reference}: its SHA-256 is {fetched}, but {sha256} was expected")
-    slug = re.sub(r"[^a-z0-9.]+", "-", source.name.lower()).strip("-.")
-    folder = into / f"{slug}-{fetched[:12]}"
-    was_there = (folder / MANIFEST).is_file()
-    if not was_there:
-        _assemble(folder, source, fetched)
-    return _described(folder, was_there)
+        return _from_address(reference, into, sha256, progress)
+    path = Path(rest).expanduser()
+    if kind == "file" and path.is_file():
+        present = [file.name for file in path.parent.iterdir()]
+        beside = _clip_files(present) if path.name in _CLIP_WEIGHTS else []
+        files = [path.parent / name for name in beside]
+        return _Source(path.stem, path, files, {"source": path.name})
+    raise PullError(
+        f"model {reference!r}: expected hub:org/name, hub:org/name@revision, https://... or "
+        "file:PATH of a file that is there"
+    )
+
+
+def _fetched_before(into: Path, sha256: str) -> Path | None:
+    for manifest in into.glob(f"*/{MANIFEST}"):
+        if json.loads(manifest.read_text()).get("fetched_sha256") == sha256:
+            return manifest.parent
+    return None
+
+
+def _identity(fetched: str, beside: Sequence[Path]) -> str:
+    """The hash of weights alone, or of weights and what lies beside them."""
+    if not beside:
+        return fetched
+    hashes = [fetched, *(f"{path.name} {_sha256(path)}" for path in sorted(beside))]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def _assemble(folder: Path, source: _Source, fetched: str) -> None:
     is_clip = any(path.name == _CLIP_CONFIG for path in source.beside)
     name = _CLIP_WEIGHTS[0] if is_clip else "model.safetensors"
-    with whole_folder(folder, overwrite=False) as unfinished:
-        try:
+    try:
+        with whole_folder(folder, overwrite=False) as unfinished:
             convert_weights(source.weights, unfinished / name)
-        except ConversionError as error:
-            raise PullError(str(error)) from None
-        for path in source.beside:
-            shutil.copyfile(path, unfinished / path.name)
-        manifest = source.facts | {
-            "fetched_sha256": fetched,
-            "files": {name: {"sha256": _sha256(unfinished / name)}},
-        }
-        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+            for path in source.beside:
+                shutil.copyfile(path, unfinished / path.name)
+            manifest = source.facts | {
+                "fetched_sha256": fetched,
+                "files": {name: {"sha256": _sha256(unfinished / name)}},
+            }
+            (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    except ConversionError as error:
+        raise PullError(str(error)) from None
+    except OutputFolderError:
+        raise PullError(f"{folder} holds something else; remove it") from None
 
 
 def _described(folder: Path, was_there: bool) -> PulledModel:
     manifest = json.loads((folder / MANIFEST).read_text())
     (sha256,) = (entry["sha256"] for entry in manifest["files"].values())
-    return PulledModel(str(folder), f"file:{folder}", sha256, manifest.get("licence"), was_there)
+    option = "--clip-model" if (folder / _CLIP_CONFIG).is_file() else "--model"
+    reference = f"file:{folder}"
+    licence = manifest.get("licence")
+    return PulledModel(str(folder), reference, option, sha256, licence, was_there)
 
 
 def _from_hub(name: str, revision: str) -> _Source:
@@ -151,8 +193,9 @@ def _from_hub(name: str, revision: str) -> _Source:
         wanted = HUB_CHECKPOINTS.get(name, "its weights file")
         raise PullError(
             f"hub:{name} cannot be fetched: {str(error).splitlines()[0]}\n"
-            f"  Where there is a network, download {wanted} of that repository, bring it here, and "
-            f"run: segmill models pull file:{HUB_CHECKPOINTS.get(name, 'PATH')}"
+            f"  Where there is a network, download {wanted} of that repository (and of a CLIP what "
+            "lies beside it), bring it here, and run: segmill models pull "
+            f"file:{HUB_CHECKPOINTS.get(name, 'PATH')}"
         ) from None
     licence = getattr(info.card_data, "license", None)
     facts = {"source": f"hub:{name}", "revision": info.sha, "licence": licence}
@@ -167,11 +210,9 @@ def _wanted(name: str, present: list[str]) -> tuple[str, list[str]]:
     """
     if name in HUB_CHECKPOINTS:
         return HUB_CHECKPOINTS[name], []
-    if _CLIP_CONFIG in present:
-        beside = [_CLIP_CONFIG, *(file for file in present if _CLIP_BESIDE.fullmatch(file))]
-        for file in _CLIP_WEIGHTS:
-            if file in present:
-                return file, beside
+    for file in _CLIP_WEIGHTS if _CLIP_CONFIG in present else ():
+        if file in present:
+            return file, _clip_files(present)
     found = [file for file in present if file.endswith(WEIGHTS_SUFFIXES)]
     if len(found) != 1:
         names = ", ".join(found[:5]) or "none"
@@ -179,31 +220,44 @@ def _wanted(name: str, present: list[str]) -> tuple[str, list[str]]:
     return found[0], []
 
 
+def _clip_files(present: list[str]) -> list[str]:
+    """What open_clip reads beside the weights, of the files that are present."""
+    if _CLIP_CONFIG not in present:
+        return []
+    return [_CLIP_CONFIG, *sorted(file for file in present if _CLIP_BESIDE.fullmatch(file))]
+
+
 def _from_address(address: str, into: Path, sha256: str, progress: Progress | None) -> _Source:
     """Download a file, or what is missing of it."""
-    name = Path(urlsplit(address).path).name or "model"
-    facts = {"source": address}
+    try:
+        parts = urlsplit(address)
+        # Signed addresses and passwords stay out of the manifest.
+        plain = f"{parts.scheme}://{parts.hostname}{parts.path}"
+    except ValueError as error:
+        raise PullError(f"{address!r} is no address: {error}") from None
+    name = Path(parts.path).name or "model"
     partial = into / f".{sha256}{Path(name).suffix}"
-    into.mkdir(parents=True, exist_ok=True)
     if not partial.is_file() or _sha256(partial) != sha256:
         _download(address, partial, progress)
         if (found := _sha256(partial)) != sha256:
             partial.unlink()
-            raise PullError(f"{address}: its SHA-256 is {found}, but {sha256} was expected")
-    return _Source(Path(name).stem, partial, (), facts)
+            raise PullError(f"{plain}: its SHA-256 is {found}, but {sha256} was expected")
+    return _Source(Path(name).stem, partial, (), {"source": plain})
 
 
 def _download(address: str, partial: Path, progress: Progress | None) -> None:
     import httpx2
 
     done = partial.stat().st_size if partial.is_file() else 0
-    headers = {"Range": f"bytes={done}-"} if done else {}
+    # Compressed on the way, the bytes that came could not be counted.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
     try:
         with httpx2.stream(
             "GET", address, headers=headers, follow_redirects=True, timeout=_TIMEOUT_S
         ) as answer:
-            if answer.status_code != httpx2.codes.RANGE_NOT_SATISFIABLE:
-                answer.raise_for_status()
+            if answer.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
+                partial.unlink()  # longer than what is there now; its hash was wrong already
+            answer.raise_for_status()
             if answer.status_code != httpx2.codes.PARTIAL_CONTENT:
                 done = 0
             total = done + int(answer.headers.get("Content-Length", 0))
@@ -214,7 +268,7 @@ def _download(address: str, partial: Path, progress: Progress | None) -> None:
                         raise PullError(f"{address}: larger than {_MAX_BYTES // 2**30} GiB")
                     if progress:
                         progress(STAGE, done // 2**20, max(done, total) // 2**20)
-    except httpx2.HTTPError as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise PullError(
             f"{address} cannot be fetched: {error}\n  Run the same command again to go on, or "
             "bring the file here and run: segmill models pull file:PATH"

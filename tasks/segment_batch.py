@@ -147,7 +147,8 @@ def segment_batch(
         with slots.semaphore:
             return segment_image(models, rgb)
 
-    with ThreadPoolExecutor(slots.count) as threads:
+    # One more than compute: it reads and decodes the next image meanwhile.
+    with ThreadPoolExecutor(slots.count + 1) as threads:
         for image, found in zip(batch, threads.map(work, batch), strict=True):
             if isinstance(found, dict):
                 quarantine.append(found)

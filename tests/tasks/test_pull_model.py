@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -13,7 +14,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tasks.pull_model import PullError, pull_model
 from vision.models import resolve_model
@@ -51,7 +52,7 @@ class Hub(BaseHTTPRequestHandler):
             }
             return self.send(json.dumps(said).encode(), with_body)
         name, _, file = self.path.lstrip("/").partition("/resolve/")
-        data = Hub.files.get(name, {}).get(file.partition("/")[2])
+        data = Hub.files.get(name, {}).get(file.partition("/")[2].partition("?")[0])
         if data is None:
             return self.send_error(404)
         return self.send(data, with_body)
@@ -150,6 +151,34 @@ def test_a_clip_comes_with_what_lies_beside_it(hub, tmp_path):
     assert done.returncode == 0, done.stderr
     names = {path.name for path in Path(json.loads(done.stdout)["folder"]).iterdir()}
     assert names == {"open_clip_model.safetensors", "manifest.json", *beside}
+    assert json.loads(done.stdout)["option"] == "--clip-model"
+
+    # Brought by hand, it is the same model.
+    for name, data in beside.items():
+        (tmp_path / name).write_bytes(data)
+    brought = pull_model(f"file:{weights}", tmp_path / "other")
+    assert {path.name for path in Path(brought.folder).iterdir()} == names
+    assert brought.sha256 == json.loads(done.stdout)["sha256"]
+
+
+def test_the_same_weights_with_another_tokenizer_are_another_model(tmp_path):
+    folders = []
+    for number in range(2):
+        place = tmp_path / str(number)
+        place.mkdir()
+        torch.save({"x": torch.zeros(1)}, place / "open_clip_pytorch_model.bin")
+        (place / "open_clip_config.json").write_text("{}")
+        (place / "tokenizer.json").write_text(str(number))
+        reference = f"file:{place / 'open_clip_pytorch_model.bin'}"
+        folders.append(pull_model(reference, tmp_path / "models").folder)
+    assert len(set(folders)) == 2
+
+
+def test_what_a_safetensors_file_says_of_itself_is_kept(tmp_path):
+    weights = tmp_path / "small.safetensors"
+    save_file(demo_model().state_dict(), weights, {"image_size": "256"})
+    found = pull_model(f"file:{weights}", tmp_path / "models")
+    assert load_model(Path(found.folder) / "model.safetensors").image_size == 256
 
 
 def test_a_hub_out_of_reach_says_what_to_bring_where(tmp_path):
@@ -185,6 +214,7 @@ def test_an_address_is_fetched_once_and_checked(hub, checkpoint, tmp_path):
     asked = len(Hub.asked)
     assert pull_model(address, tmp_path, digest(checkpoint)).was_there
     assert len(Hub.asked) == asked
+    assert not list(tmp_path.glob(".*.pt"))
 
 
 def test_a_download_that_broke_off_goes_on_where_it_ended(hub, checkpoint, tmp_path):
@@ -202,11 +232,36 @@ def test_a_download_that_broke_off_goes_on_where_it_ended(hub, checkpoint, tmp_p
     assert 0 < first <= 2_000_000
 
 
+def test_a_partial_file_longer_than_the_whole_is_begun_again(hub, checkpoint, tmp_path):
+    Hub.files = {"org/x": {"sam2.pt": checkpoint.read_bytes()}}
+    address, sha256 = f"{hub}/org/x/resolve/main/sam2.pt", digest(checkpoint)
+    (tmp_path / f".{sha256}.pt").write_bytes(checkpoint.read_bytes() + b"more")
+    with pytest.raises(PullError, match="Run the same command again"):
+        pull_model(address, tmp_path, sha256)
+    assert not pull_model(address, tmp_path, sha256).was_there
+
+
+def test_two_that_fetch_the_same_at_once_both_get_it(hub, checkpoint, tmp_path):
+    Hub.files = {"org/x": {"sam2.pt": checkpoint.read_bytes()}}
+    address, sha256 = f"{hub}/org/x/resolve/main/sam2.pt", digest(checkpoint)
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda _: pull_model(address, tmp_path, sha256), range(2)))
+    assert found[0].folder == found[1].folder
+    assert sorted(model.was_there for model in found) == [False, True]
+
+
+def test_what_is_secret_in_an_address_is_not_kept(hub, checkpoint, tmp_path):
+    Hub.files = {"org/x": {"sam2.pt": checkpoint.read_bytes()}}
+    address = f"{hub}/org/x/resolve/main/sam2.pt?signature=hidden"
+    found = pull_model(address, tmp_path, digest(checkpoint))
+    assert "hidden" not in (Path(found.folder) / "manifest.json").read_text()
+
+
 def test_other_bytes_than_expected_are_refused_and_not_kept(hub, tmp_path):
     Hub.files = {"org/x": {"sam2.pt": b"something else"}}
     with pytest.raises(PullError, match=f"but {'0' * 64} was expected"):
         pull_model(f"{hub}/org/x/resolve/main/sam2.pt", tmp_path, "0" * 64)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".pulling.lock"]
 
 
 def test_a_pickle_that_runs_code_is_refused_and_runs_nothing(tmp_path):
@@ -221,7 +276,7 @@ def test_a_pickle_that_runs_code_is_refused_and_runs_nothing(tmp_path):
     with pytest.raises(PullError, match=r"evil\.pt: holds more than tensors"):
         pull_model(f"file:{evil}", tmp_path / "models")
     assert not mark.exists()
-    assert list((tmp_path / "models").iterdir()) == []
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [".pulling.lock"]
 
 
 @pytest.mark.parametrize(
@@ -233,6 +288,8 @@ def test_a_pickle_that_runs_code_is_refused_and_runs_nothing(tmp_path):
         ("https://example.org/x.pt", "ABC", "64 hex digits"),
         ("hub:../x", None, "cannot be fetched: Repo id must"),
         ("ftp://example.org/x.pt", None, "expected hub:org/name"),
+        ("https://[bad/x.pt", "0" * 64, "is no address"),
+        ("http://127.0.0.1:9/\x01.pt", "0" * 64, "cannot be fetched"),
     ],
 )
 def test_what_names_no_model_is_refused(tmp_path, reference, sha256, told):

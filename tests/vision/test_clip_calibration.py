@@ -50,6 +50,17 @@ def test_the_calibration_error_of_a_worked_example():
     assert expected_calibration_error(np.array([1.0]), np.array([True])) == 0
 
 
+def test_a_temperature_that_little_speaks_for_is_doubtful():
+    rng = np.random.default_rng(4)
+    logits = rng.normal(size=(3000, 3)) * 2
+    assert not calibrate(logits, drawn(logits, rng), sigmoid=False).is_doubtful
+    assert calibrate(logits[:20], drawn(logits[:20], rng), sigmoid=False).is_doubtful
+    # Nothing is ever wrong: the surer, the better.
+    for sigmoid in (False, True):
+        apart = np.where(np.eye(3, dtype=bool)[rng.integers(0, 3, 500)], 5.0, -5.0)
+        assert calibrate(apart, apart.argmax(1), sigmoid).is_doubtful
+
+
 def test_nothing_to_calibrate_on_is_told():
     with pytest.raises(ValueError, match="no labelled segments"):
         calibrate(np.empty((0, 3)), np.empty(0, np.int64), sigmoid=False)

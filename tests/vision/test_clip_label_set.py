@@ -51,6 +51,13 @@ def test_templates_without_a_language_are_for_all() -> None:
     assert label_set.captions(label_set.labels[0]) == ["fox.", "Fuchs."]
 
 
+def test_what_is_said_by_default_anyway_changes_no_id() -> None:
+    content = {"name": "x", "labels": [{"name": "a"}]}
+    plain = LabelSet.model_validate(content)
+    said = LabelSet.model_validate(content | {"temperature": 1.0, "crop": {"mode": "box"}})
+    assert said.label_set_id == plain.label_set_id
+
+
 def test_one_crop_and_a_list_of_it_are_the_same_set() -> None:
     content = {"name": "x", "labels": [{"name": "a"}]}
     one = LabelSet.model_validate(content | {"crop": {"mode": "masked"}})

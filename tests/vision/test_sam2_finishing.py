@@ -3,12 +3,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from sam2.utils import amg
 
 from vision.masks.rle import mask_to_rle, mask_to_runs
-from vision.sam2.finishing import runs_of_tensor
+from vision.sam2.candidates import Candidates
+from vision.sam2.crops import Crop
+from vision.sam2.finishing import finish, runs_of_tensor
 from vision.sam2.overlaps import parents, without_overlapping_boxes
+from vision.sam2.parameters import GeneratorParams
 from vision.segmenter import Mask
 
+GRIDS = arrays.arrays(np.bool_, (6, 5), elements=st.booleans())
 SHAPES = arrays.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9)
 
 
@@ -17,6 +22,28 @@ def test_runs_found_by_tensors_are_those_of_each_mask(masks):
     found = runs_of_tensor(torch.from_numpy(masks))
 
     assert [runs.tolist() for runs in found] == [mask_to_runs(mask).tolist() for mask in masks]
+
+
+@given(GRIDS, st.integers(0, 60), st.integers(0, 9), st.integers(0, 9))
+def test_masks_are_cleaned_as_in_sam1_up_to_the_edge_of_the_image(grid, min_area_px, left, top):
+    whole = np.pad(grid.repeat(3, 0).repeat(2, 1), ((top, 4), (left, 0)))
+    height, width = whole.shape
+    crop = Crop(0, 0, width, height, 0)
+    logits = torch.from_numpy(whole).float()[None] * 20 - 10
+    rows, columns = np.nonzero(whole)
+    if not len(rows):
+        return
+    box = torch.tensor([[columns.min(), rows.min(), columns.max(), rows.max()]]).float()
+    one = torch.ones(1)
+    candidates = Candidates(logits, one, one, box, torch.zeros(1, 2))
+    params = GeneratorParams(min_mask_region_area=min_area_px)
+
+    found = [mask for mask, _ in finish(candidates, crop, height, width, params)]
+
+    expected, _ = amg.remove_small_regions(whole, min_area_px, "holes")
+    expected, _ = amg.remove_small_regions(expected, min_area_px, "islands")
+    assert [mask.rle for mask in found] == [mask_to_rle(expected)]
+    assert found[0].area_px == expected.sum()
 
 
 def rectangle(x, y, width, height, predicted_iou=0.5):

@@ -291,6 +291,14 @@ def test_images_of_odd_shapes_are_cut(model, shape):
         assert rle_to_mask(mask.rle, *shape[:2]).any()
 
 
+@pytest.mark.parametrize("name", ["sam1-notebook", "dense"])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 3, 3), (6, 6, 3), (1, 300, 3), (5, 9, 3)])
+def test_images_of_few_pixels_are_cut_with_every_preset(model, name, shape):
+    params = preset(name, points_per_side=4, pred_iou_thresh=0.0)
+    for mask in AutomaticMaskGenerator(model, params).segment(np.full(shape, 90, np.uint8)):
+        assert rle_to_mask(mask.rle, *shape[:2]).any()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

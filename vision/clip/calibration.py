@@ -15,6 +15,7 @@ _LOWEST, _HIGHEST = 0.05, 50.0
 _STEPS = 60
 _GOLDEN = (5**0.5 - 1) / 2
 _BINS = 15
+_FEWEST = 100
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Calibration:
         accuracy: Share of them whose best label is the one people gave.
         ece_before: Expected calibration error at temperature 1: how far confidence is from
             accuracy on average, in 15 equal bins of confidence.
-        ece_after: The same at the fitted temperature.
+        ece_after: The same at the fitted temperature, on the same segments.
     """
 
     temperature: float
@@ -35,6 +36,12 @@ class Calibration:
     accuracy: float
     ece_before: float
     ece_after: float
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether there were too few segments, or none to tell by how sure is too sure."""
+        at_a_bound = not 1.01 * _LOWEST < self.temperature < 0.99 * _HIGHEST
+        return self.segments < _FEWEST or self.accuracy in (0.0, 1.0) or at_a_bound
 
 
 def calibrate(

@@ -153,7 +153,9 @@ class LabelSet(_Part):
     @property
     def label_set_id(self) -> str:
         """Name and the first 12 hex digits of the SHA-256 of the whole content."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        # Defaults are left out, so that what is added to label sets later changes no id.
+        chosen = self.model_dump(mode="json", exclude_defaults=True)
+        content = json.dumps(chosen, sort_keys=True, ensure_ascii=False)
         return f"{self.name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
     def captions(self, label: Label) -> list[str]:

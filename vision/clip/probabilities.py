@@ -10,6 +10,6 @@ def probabilities_of(
     """Logits, shape (n, candidates), as probabilities: a softmax a row, or a sigmoid each."""
     scaled = logits / temperature
     if sigmoid:
-        return np.asarray(1 / (1 + np.exp(-scaled)))
+        return np.asarray(np.exp(-np.logaddexp(0, -scaled)))
     powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))

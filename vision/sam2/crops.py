@@ -47,6 +47,8 @@ def image_crops(height_px: int, width_px: int, params: GeneratorParams) -> list[
     return [
         Crop(left, top, right, bottom, layer)
         for (left, top, right, bottom), layer in zip(boxes, layers, strict=True)
+        # Of an image of few pixels some crops have none.
+        if left < right and top < bottom
     ]
 
 

@@ -67,8 +67,8 @@ def _runs(
         for mask, (left, top, right, bottom) in zip(whole.cpu().numpy(), boxes, strict=True):
             box_xywh = (crop.left + left, crop.top + top, right - left + 1, bottom - top + 1)
             cleaned = remove_small_regions(mask, params.min_mask_region_area, box_xywh)
-            # Cleaning adds nothing beyond the box.
-            yield mask_to_runs(mask, box_xywh), cleaned
+            # Holes between a mask and the edge of the image lie outside its box.
+            yield mask_to_runs(mask, None if cleaned else box_xywh), cleaned
 
 
 def runs_of_tensor(masks: torch.Tensor) -> list[Runs]:
