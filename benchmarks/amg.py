@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.measuring import peak_mb
 from benchmarks.record import write_record
 from vision.sam2.parameters import GeneratorParams
 
@@ -113,7 +114,7 @@ def _peak_mb(device: str) -> float:
         import torch
 
         return torch.cuda.max_memory_allocated() / 2**20
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+    return peak_mb()
 
 
 def compare(job: Job, images: list[Image]) -> dict[str, Outcome]:

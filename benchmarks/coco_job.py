@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.coco_masks import coco_images, exact_mask
+from benchmarks.measuring import peak_mb
 from benchmarks.record import write_record
 
 MAX_BYTES = 2**33
@@ -185,15 +186,10 @@ def _measured(pipe: Connection, step: Step, document: Path, folder: Path) -> Non
     import vision.coco  # noqa: F401
 
     folder.mkdir()
-    before_mb = _peak_mb()
+    before_mb = peak_mb()
     began = time.perf_counter()
     step(document, folder)
-    pipe.send((time.perf_counter() - began, _peak_mb() - before_mb, _peak_mb()))
-
-
-def _peak_mb() -> float:
-    """Peak resident memory of this process alone; getrusage would count its parent's too."""
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+    pipe.send((time.perf_counter() - began, peak_mb() - before_mb, peak_mb()))
 
 
 def measure(step: Step, document: Path, scratch: Path) -> tuple[float, float, float]:

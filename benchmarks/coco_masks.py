@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.measuring import peak_mb
 from benchmarks.record import write_record
 
 Segmentation = Any
@@ -244,12 +245,7 @@ def work(pipe: Connection, method: str, data: Path, part: slice, scratch: Path) 
             ended = time.perf_counter()
             mask_s = (ended - began) / PASSES[method] / masks
             size = sum(file.stat().st_size for file in folder.glob("0_*")) / masks
-            pipe.send(Outcome(began, ended, mask_s, start_s, size, _peak_mb()))
-
-
-def _peak_mb() -> float:
-    """Peak resident memory of this process alone; getrusage would count its parent's too."""
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+            pipe.send(Outcome(began, ended, mask_s, start_s, size, peak_mb()))
 
 
 class Worker:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from itertools import chain
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
+from benchmarks.measuring import in_turns
 from benchmarks.record import write_record
 from examples.comics import generate_page
 from vision.clip import load_label_set
@@ -101,19 +101,9 @@ def segmill_label(labeller: ClipLabeller, rgb: NDArray[np.uint8], masks: list[by
     return [int(best) for best in logits.argmax(axis=1)]
 
 
-def in_turns(
-    rounds: int, pages: list[tuple[NDArray[np.uint8], list[bytes]]], *steps: Step
-) -> list[tuple[float, list[Any]]]:
-    """Median seconds a page and last results of each step."""
-    seconds: list[list[float]] = [[] for _ in steps]
-    results: list[list[Any]] = [[] for _ in steps]
-    for turn in range(rounds + 1):
-        for number, step in enumerate(steps):
-            began = time.perf_counter()
-            results[number] = [step(*page) for page in pages]
-            if turn:  # the first one warms up
-                seconds[number].append((time.perf_counter() - began) / len(pages))
-    return [(statistics.median(s), result) for s, result in zip(seconds, results, strict=True)]
+def on_pages(step: Step, pages: list[tuple[NDArray[np.uint8], list[bytes]]]) -> list[Any]:
+    """The results of a step on each page."""
+    return [step(*page) for page in pages]
 
 
 def main() -> None:
@@ -132,18 +122,22 @@ def main() -> None:
     pages = [page_with_segments(options.seed + number) for number in range(options.pages)]
     segments = sum(len(masks) for _, masks in pages)
     (loop_host_s, _), (host_s, _) = in_turns(
-        options.rounds, pages, loop.host, partial(segmill_host, labeller)
+        options.rounds,
+        partial(on_pages, loop.host, pages),
+        partial(on_pages, partial(segmill_host, labeller), pages),
     )
     (loop_s, expected), (segmill_s, found) = in_turns(
-        options.rounds, pages, loop.label, partial(segmill_label, labeller)
+        options.rounds,
+        partial(on_pages, loop.label, pages),
+        partial(on_pages, partial(segmill_label, labeller), pages),
     )
     pairs = list(zip(chain.from_iterable(expected), chain.from_iterable(found), strict=True))
     metrics = {
         "speedup": loop_host_s / host_s,
         "speedup_with_model": loop_s / segmill_s,
         "top1_agreement": statistics.fmean(a == b for a, b in pairs),
-        "loop_host_ms_per_segment": 1000 * loop_host_s * len(pages) / segments,
-        "segmill_host_ms_per_segment": 1000 * host_s * len(pages) / segments,
+        "loop_host_ms_per_segment": 1000 * loop_host_s / segments,
+        "segmill_host_ms_per_segment": 1000 * host_s / segments,
     }
     height, width = pages[0][0].shape[:2]
     method = (

@@ -11,10 +11,7 @@ by themselves, with the boxes known, as they are in either generator. All in one
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.measuring import in_turns
 from benchmarks.record import write_record
 from vision.masks.rle import mask_to_runs, rle_to_mask
 from vision.masks.runs import runs_to_rle
@@ -182,18 +180,6 @@ def speckled(seed: int, count: int) -> NDArray[np.bool_]:
         coarse = random.normal(size=(height // 8 + 2, width // 8 + 2)).astype(np.float32)
         mask[y : y + height, x : x + width] = cv2.resize(coarse, (width, height)) > -0.8
     return masks
-
-
-def in_turns(rounds: int, *steps: Callable[[], Any]) -> list[tuple[float, Any]]:
-    """Median seconds and last result of each step."""
-    seconds: list[list[float]] = [[] for _ in steps]
-    results: list[Any] = [step() for step in steps]  # to warm up
-    for _ in range(rounds):
-        for number, step in enumerate(steps):
-            began = time.perf_counter()
-            results[number] = step()
-            seconds[number].append(time.perf_counter() - began)
-    return [(statistics.median(s), result) for s, result in zip(seconds, results, strict=True)]
 
 
 def main() -> None:
