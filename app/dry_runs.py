@@ -45,7 +45,7 @@ def plan_drops(
 def pending_images(settings: "Settings", request: "ModelRequest") -> list[str]:
     """File names of the images that `segment` would work on."""
     from tasks.models import choose_models
-    from tasks.segment_batch import list_pending_images
+    from tasks.pending_images import list_pending_images
 
     choice = choose_models.fn(**request.models(settings))
     batches = list_pending_images.fn(settings.root, request.dataset, choice, settings.batch_images)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -48,6 +48,13 @@ Preset = Annotated[
     str | None,
     typer.Option(
         help="Mask generator preset: sam2, sam1-notebook, fast, dense, demo. \\[default: demo]",
+        show_default=False,
+    ),
+]
+Precision = Annotated[
+    Literal["exact", "fast"] | None,
+    typer.Option(
+        help="exact: 32 bits; fast: 16 bits, with slightly other masks. \\[default: exact]",
         show_default=False,
     ),
 ]

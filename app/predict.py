@@ -15,6 +15,7 @@ from app.options import (
     Json,
     Labels,
     Model,
+    Precision,
     Preset,
     Quiet,
     plural,
@@ -43,6 +44,7 @@ def predict(
     clip_model: ClipModel = None,
     labels: Labels = None,
     preset: Preset = None,
+    precision: Precision = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -59,8 +61,8 @@ def predict(
     from app.terminal import stage_progress
     from flows.requests import ModelRequest
     from tasks.drop_images import is_image
-    from tasks.models import choose_models, load_models
-    from tasks.segment_batch import segment_image
+    from tasks.models import Compute, choose_models, load_models
+    from tasks.segment_batch import segment_images
     from vision.images import ImageError, decode_image
 
     paths = list(image or ())
@@ -69,8 +71,10 @@ def predict(
     if not paths:
         raise typer.BadParameter("give --image or --dir with at least one image")
     settings = settings_for(None)
-    request = ModelRequest(model=model, clip_model=clip_model, labels=labels, preset=preset)
-    models = load_models(choose_models.fn(**request.models(settings)), settings.device)
+    request = ModelRequest(
+        model=model, clip_model=clip_model, labels=labels, preset=preset, precision=precision
+    )
+    models = load_models(choose_models.fn(**request.models(settings)), Compute.of(settings))
     output_dir.mkdir(parents=True, exist_ok=True)
     results: list[dict[str, Any]] = []
     refused = 0
@@ -82,7 +86,7 @@ def predict(
                 say(f"{path}: {error}")
                 refused += 1
             else:
-                found = segment_image(models, decoded.rgb)
+                found = segment_images(models, [decoded.rgb])[0]
                 results.append(_write(output_dir / name, path, decoded.rgb, found))
             progress("predict", done, len(paths), path.name)
     if as_json:
@@ -126,7 +130,7 @@ def _write(
     target: Path,
     path: Path,
     rgb: "npt.NDArray[np.uint8]",
-    found: "list[tuple[Mask, LabelResult]]",
+    found: "Sequence[tuple[Mask, LabelResult]]",
 ) -> dict[str, Any]:
     """Write `TARGET.overlay.png` and `TARGET.json` of one image."""
     import cv2

@@ -14,6 +14,7 @@ from app.options import (
     Json,
     Labels,
     Model,
+    Precision,
     Preset,
     Quiet,
     Root,
@@ -81,6 +82,7 @@ def segment(
     clip_model: ClipModel = None,
     labels: Labels = None,
     preset: Preset = None,
+    precision: Precision = None,
     max_batches: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many batches.")
     ] = None,
@@ -107,7 +109,7 @@ def segment(
     settings = settings_for(root)
     request = SegmentRequest(
         dataset=dataset, model=model, clip_model=clip_model, labels=labels, preset=preset,
-        max_batches=max_batches,
+        precision=precision, max_batches=max_batches,
     )  # fmt: skip
     choice = choose_models.fn(**request.models(settings))
     if dry_run:
@@ -125,6 +127,7 @@ def stats(
     clip_model: ClipModel = None,
     labels: Labels = None,
     preset: Preset = None,
+    precision: Precision = None,
     html: Annotated[Path | None, typer.Option(help="Also write a page with pictures.")] = None,
     root: Root = None,
     as_json: Json = False,
@@ -146,7 +149,12 @@ def stats(
 
     settings = settings_for(root)
     request = StatsRequest(
-        dataset=dataset, model=model, clip_model=clip_model, labels=labels, preset=preset
+        dataset=dataset,
+        model=model,
+        clip_model=clip_model,
+        labels=labels,
+        preset=preset,
+        precision=precision,
     )
     choice = choose_models.fn(**request.models(settings))
     run_stats(dataset, choice, settings, InProcess())
@@ -175,6 +183,7 @@ def nightly(
     clip_model: ClipModel = None,
     labels: Labels = None,
     preset: Preset = None,
+    precision: Precision = None,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -195,7 +204,7 @@ def nightly(
     settings = settings_for(root)
     request = NightlyRequest(
         dataset=dataset, source=source, model=model, clip_model=clip_model, labels=labels,
-        preset=preset,
+        preset=preset, precision=precision,
     )  # fmt: skip
     if dry_run:
         with stage_progress(quiet=quiet or as_json) as progress:

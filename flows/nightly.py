@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from prefect import flow
 
+from flows.engines import task_runner
 from flows.ingest import run_ingest
 from flows.requests import IngestRequest, NightlyRequest
 from flows.running import OnPrefect, Runner, worker_settings
@@ -59,7 +60,7 @@ def report_name(dataset: str) -> str:
     return f"{dataset}-{datetime.now(UTC):%Y-%m-%d}"
 
 
-@flow(name="nightly", flow_run_name="nightly-{request.dataset}")
+@flow(name="nightly", task_runner=task_runner(), flow_run_name="nightly-{request.dataset}")
 def nightly(request: NightlyRequest) -> NightlySummary:
     """Everything a night does, from the inbox to the report."""
     summary, _ = run_nightly(request, worker_settings(), OnPrefect())

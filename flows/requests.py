@@ -1,6 +1,6 @@
 """What a run should do: one request model a flow, its only parameter."""
 
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,6 +27,7 @@ class ModelNames(TypedDict):
     clip_model: str
     labels: str
     preset: str
+    precision: Literal["exact", "fast"]
 
 
 class Request(BaseModel):
@@ -53,6 +54,11 @@ class ModelRequest(Request):
         None
     )
 
+    precision: Annotated[
+        Literal["exact", "fast"] | None,
+        Field(description="exact: 32 bits; fast: 16 bits, with slightly other masks."),
+    ] = None
+
     def models(self, settings: Settings) -> ModelNames:
         """What to load, by name."""
         return {
@@ -60,6 +66,7 @@ class ModelRequest(Request):
             "clip_model": self.clip_model or settings.clip_model,
             "labels": self.labels or settings.labels,
             "preset": self.preset or settings.preset,
+            "precision": self.precision or settings.precision,
         }
 
 

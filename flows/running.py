@@ -5,18 +5,24 @@ functions pass `OnPrefect`; the command line passes `InProcess`, which needs no 
 """
 
 import time
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
+from uuid import UUID, uuid4
 
 from prefect import Task
-from prefect.futures import wait
+from prefect.artifacts import (
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.runtime import flow_run
 
+from flows.engines import task_resources
 from storage.settings import Settings, get_settings
 from tasks.report.data import Progress, StageTime
 
@@ -81,6 +87,16 @@ class Runner(ABC):
     def each(self, step: Task[Any, R], items: Iterable[Any], /, **shared: Any) -> list[R]:
         """Run a step for each item, `shared` being the same for all; results in their order."""
 
+    @abstractmethod
+    def show_table(self, name: str, rows: list[dict[str, Any]], about: str) -> None:
+        """Show a table to whoever looks at the run.
+
+        Args:
+            name: Lowercase letters, digits and dashes.
+            rows: All with the same keys.
+            about: What is shown, in a sentence.
+        """
+
     def counter(self, total: int) -> Callable[[str], None] | None:
         """What a step may call after each of `total` things, naming it; None if nobody looks."""
         progress, stage, done = self.progress, self._stage, count(1)
@@ -94,7 +110,7 @@ class InProcess(Runner):
     """Runs the steps here, one after the other: no server, no retries, no task states."""
 
     def __init__(self, progress: Progress | None = None) -> None:
-        super().__init__(str(uuid.uuid4()), progress)
+        super().__init__(str(uuid4()), progress)
 
     def call(self, step: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one step and return its result."""
@@ -103,6 +119,9 @@ class InProcess(Runner):
     def each(self, step: Task[Any, R], items: Iterable[Any], /, **shared: Any) -> list[R]:
         """Run a step for each item, in order."""
         return [step.fn(item, **shared) for item in items]
+
+    def show_table(self, name: str, rows: list[dict[str, Any]], about: str) -> None:
+        """Do nothing: nobody looks."""
 
 
 class OnPrefect(Runner):
@@ -118,9 +137,29 @@ class OnPrefect(Runner):
     def each(self, step: Task[Any, R], items: Iterable[Any], /, **shared: Any) -> list[R]:
         """Submit a task for each item to the flow's task runner and wait for all of them.
 
+        How many have ended is shown as an artifact of the run.
+
         Raises:
             Exception: What a failing task raised, after the others have ended.
         """
-        futures = [step.submit(item, **shared) for item in items]
+        with task_resources(get_settings()):
+            futures = [step.submit(item, **shared) for item in items]
+        if len(futures) > 1:
+            self._show_progress(futures)
         wait(futures)
         return [future.result() for future in futures]
+
+    def show_table(self, name: str, rows: list[dict[str, Any]], about: str) -> None:
+        """Store a table as an artifact of the run."""
+        create_table_artifact(rows, key=name, description=about)
+
+    def _show_progress(self, futures: list[PrefectFuture[Any]]) -> None:
+        about = f"{self._stage}: {len(futures)} batches"
+        artifact = cast("UUID", create_progress_artifact(0.0, description=about))
+        shown = 0
+        for ended, _ in enumerate(as_completed(futures), start=1):
+            percent = 100 * ended // len(futures)
+            # Each is a request to the server, which thousands of batches need not make.
+            if percent > shown:
+                update_progress_artifact(artifact, float(percent))
+                shown = percent

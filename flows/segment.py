@@ -2,13 +2,15 @@
 
 from prefect import flow
 
+from flows.engines import task_runner
 from flows.events import SEGMENTS_STORED, emit
 from flows.requests import SegmentRequest
 from flows.running import OnPrefect, Runner, worker_settings
-from flows.summaries import SegmentSummary, add_batches
+from flows.summaries import SegmentSummary, add_batches, batch_rows
 from storage.settings import Settings
-from tasks.models import ModelChoice, choose_models
-from tasks.segment_batch import list_pending_images, segment_batch
+from tasks.models import Compute, ModelChoice, choose_models
+from tasks.pending_images import list_pending_images
+from tasks.segment_batch import segment_batch
 
 
 def run_segment(
@@ -34,10 +36,12 @@ def run_segment(
             root=settings.root,
             choice=choice,
             run_id=run.run_id,
-            device=settings.device,
+            compute=Compute.of(settings),
             max_image_px=settings.max_image_px,
             on_image=run.counter(sum(len(batch) for batch in batches)),
         )
+    if done:
+        run.show_table("segment-batches", batch_rows(done), "What each batch gave.")
     return SegmentSummary(
         dataset=dataset,
         model_id=choice.model_id,
@@ -48,7 +52,7 @@ def run_segment(
     )
 
 
-@flow(name="segment", flow_run_name="segment-{request.dataset}")
+@flow(name="segment", task_runner=task_runner(), flow_run_name="segment-{request.dataset}")
 def segment(request: SegmentRequest) -> SegmentSummary:
     """Cut and name what is on all pending images of a dataset."""
     settings, run = worker_settings(), OnPrefect()

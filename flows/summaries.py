@@ -1,5 +1,8 @@
 """What a run did: the results of the flows."""
 
+from dataclasses import asdict
+from typing import Any
+
 from pydantic import BaseModel
 
 from tasks.curation import CurationSummary
@@ -7,6 +10,8 @@ from tasks.ingest_drop import DropSummary
 from tasks.label_stats import StatsSummary
 from tasks.quarantine import QuarantineLimitError
 from tasks.segment_batch import BatchSummary
+
+_MOST_ROWS = 200
 
 
 class DropFailure(BaseModel):
@@ -66,7 +71,13 @@ class IngestSummary(BaseModel):
 
 
 class SegmentSummary(BaseModel):
-    """What `segment` did, and with which models."""
+    """What `segment` did, and with which models.
+
+    Attributes:
+        points_per_batch: Points that were decoded at once, at the least: where memory was short,
+            fewer than the settings say; 0 where nothing was done.
+        images_per_batch: Images that were encoded at once, likewise.
+    """
 
     dataset: str
     model_id: str
@@ -76,6 +87,8 @@ class SegmentSummary(BaseModel):
     images: int
     segments: int
     quarantined: int
+    points_per_batch: int
+    images_per_batch: int
 
 
 class NightlySummary(BaseModel):
@@ -99,9 +112,18 @@ class NightlySummary(BaseModel):
 
 
 def add_batches(batches: list[BatchSummary]) -> dict[str, int]:
-    """The sums of what batches did."""
+    """What batches did together."""
+    worked = [batch for batch in batches if batch.points_per_batch]
     return {
         "images": sum(batch.images for batch in batches),
         "segments": sum(batch.segments for batch in batches),
         "quarantined": sum(batch.quarantined for batch in batches),
+        "points_per_batch": min((batch.points_per_batch for batch in worked), default=0),
+        "images_per_batch": min((batch.images_per_batch for batch in worked), default=0),
     }
+
+
+def batch_rows(batches: list[BatchSummary]) -> list[dict[str, Any]]:
+    """A table of batches, the slowest first, for the run's page."""
+    slowest = sorted(batches, key=lambda batch: -batch.seconds)[:_MOST_ROWS]
+    return [asdict(batch) | {"seconds": round(batch.seconds, 2)} for batch in slowest]

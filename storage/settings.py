@@ -1,5 +1,7 @@
 """Machine facts: where things are and what this machine can bear (`SEGMILL_*` variables)."""
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -21,7 +23,38 @@ class Settings(BaseSettings):
         default="comic", description="A label set in configs/labels/, or a YAML file."
     )
     preset: str = Field(default="demo", description="Named parameters of the mask generator.")
+    precision: Literal["exact", "fast"] = Field(
+        default="exact",
+        description="exact computes masks with 32 bits; fast with 16, with slightly other masks.",
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
+    points_per_batch: int = Field(
+        default=1024,
+        ge=1,
+        description="Points decoded at once on an accelerator; halved where memory is short.",
+    )
+    images_per_batch: int = Field(
+        default=8,
+        ge=1,
+        description="Images encoded at once on an accelerator; halved where memory is short.",
+    )
+    compile: bool = Field(
+        default=False,
+        description="Compile the image encoder: slow the first time, faster from then on.",
+    )
+
+    engine: Literal["threads", "ray", "dask"] = Field(
+        default="threads",
+        description="Where a deployment's tasks run: threads of the worker, or a cluster.",
+    )
+    engine_address: str | None = Field(
+        default=None,
+        description="The cluster, such as ray://head:10001 or tcp://scheduler:8786; "
+        "empty: one on this machine, as long as the run lasts.",
+    )
+    gpus_per_task: float = Field(
+        default=0, ge=0, description="GPUs a task asks the cluster for, such as 1 or 0.5."
+    )
 
     drop_quiet_seconds: float = Field(
         default=60,

@@ -1,16 +1,17 @@
 """Resolve model references once a run, and load the models once a process."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from threading import BoundedSemaphore
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from storage.settings import Settings
 from vision.clip import Labeller, load_label_set, load_labeller
 from vision.models import resolve_model
-from vision.sam2 import PRESETS, Segmenter, load_segmenter, params_id
+from vision.sam2 import PRESETS, Precision, Segmenter, load_segmenter, params_id
 
 PROMOTED = "promoted"
 # The live model until another one is promoted.
@@ -41,6 +42,7 @@ class ModelChoice:
         model_id: Name and weights hash of the segmenter.
         labeller: Reference of the labeller.
         preset: Name of the mask generator's parameters.
+        precision: `exact` or `fast`.
         params_id: Hash of these parameters.
         labels: Name or path of the label set.
         label_set_id: Hash of the label set and of the labeller's weights: both decide a label.
@@ -50,9 +52,37 @@ class ModelChoice:
     model_id: str
     labeller: str
     preset: str
+    precision: Precision
     params_id: str
     labels: str
     label_set_id: str
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What a machine computes with; changes nothing but rounding.
+
+    Attributes:
+        device: `cpu`, `cuda`, `mps`, or `auto`.
+        points_per_batch: Points decoded at once on an accelerator, if its memory suffices.
+        images_per_batch: Images encoded at once on an accelerator, likewise.
+        compiled: Whether the image encoder is compiled first.
+    """
+
+    device: str = "auto"
+    points_per_batch: int = 1024
+    images_per_batch: int = 8
+    compiled: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Compute":
+        """What the settings of the machine say."""
+        return cls(
+            settings.device,
+            settings.points_per_batch,
+            settings.images_per_batch,
+            settings.compile,
+        )
 
 
 @dataclass(frozen=True)
@@ -64,7 +94,9 @@ class LoadedModels:
 
 
 @task(name="choose-models", cache_policy=NO_CACHE)
-def choose_models(*, model: str, clip_model: str, preset: str, labels: str) -> ModelChoice:
+def choose_models(
+    *, model: str, clip_model: str, preset: str, precision: Precision, labels: str
+) -> ModelChoice:
     """Resolve references to what will run, so that a whole run uses one model.
 
     Raises:
@@ -80,7 +112,8 @@ def choose_models(*, model: str, clip_model: str, preset: str, labels: str) -> M
         model_id=resolve_model(segmenter).model_id,
         labeller=clip_model,
         preset=preset,
-        params_id=params_id(PRESETS[preset]),
+        precision=precision,
+        params_id=params_id(replace(PRESETS[preset], precision=precision)),
         labels=labels,
         label_set_id=f"{load_label_set(labels).label_set_id}.{labeller_id(clip_model)}",
     )
@@ -95,15 +128,17 @@ def labeller_id(reference: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def load_models(choice: ModelChoice, device: str) -> LoadedModels:
+def load_models(choice: ModelChoice, compute: Compute) -> LoadedModels:
     """Load the models of a run; a process keeps the last ones it used."""
     # Read when torch is loaded. Threads that spin while they wait for each other made one image
     # take 12 times as long on two cores that had other work too.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return LoadedModels(
-        segmenter=load_segmenter(choice.segmenter, choice.preset, device),
-        labeller=load_labeller(choice.labeller, choice.labels, device),
-    )
+    params = replace(PRESETS[choice.preset], precision=choice.precision)
+    segmenter = load_segmenter(choice.segmenter, params, compute.device, compiled=compute.compiled)
+    if segmenter.on_accelerator:
+        segmenter.points_per_batch = compute.points_per_batch
+        segmenter.images_per_batch = compute.images_per_batch
+    return LoadedModels(segmenter, load_labeller(choice.labeller, choice.labels, compute.device))
 
 
 @dataclass(frozen=True)

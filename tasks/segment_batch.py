@@ -1,11 +1,14 @@
 """Cut and name what is on a batch of images, as one unit."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from threading import Lock
 from typing import Any
 
@@ -17,87 +20,59 @@ from prefect.cache_policies import NO_CACHE
 from storage.errors import ObjectNotFoundError
 from storage.lake import Lake
 from storage.objects import ObjectStore, open_store
-from storage.queries import named_query
-from storage.session import connect
 from storage.units import unit_id
+from tasks.attempts import Attempts
 from tasks.image_inspection import image_failure
-from tasks.models import LoadedModels, ModelChoice, compute_slots, load_models
-from tasks.quarantine import quarantine_row
-from vision.clip import LabelResult
-from vision.coco import make_finding
+from tasks.models import (
+    Compute,
+    ComputeSlots,
+    LoadedModels,
+    ModelChoice,
+    compute_slots,
+    load_models,
+)
+from tasks.pending_images import PendingImage
+from tasks.segment_rows import Segments, refusal_row, segment_rows
 from vision.images import ImageError, decode_image
-from vision.segmenter import Mask
+
+DEATHS = 2
+"""An image at which so many processes died is set aside."""
 
 _LOADING = Lock()
+_log = logging.getLogger(__name__)
 
-_IMAGES = """
-SELECT image_id, min(uri), min(file_name), min(drop_id), dataset FROM images
-WHERE dataset = $dataset GROUP BY image_id, dataset ORDER BY image_id
-"""
-
-
-@dataclass(frozen=True)
-class PendingImage:
-    """An image that has no segments of the run's models yet."""
-
-    image_id: str
-    uri: str
-    file_name: str
-    drop_id: str
-    dataset: str
+Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class BatchSummary:
-    """What a batch gave; zeros where another run had committed it before."""
+    """What a batch gave; zeros where another run had committed it before.
+
+    Attributes:
+        images: Images that were segmented.
+        segments: Their segments.
+        quarantined: Images that were set aside.
+        seconds: How long it took.
+        points_per_batch: Points that were decoded at once in the end; 0 where nothing was done.
+        images_per_batch: Images that were encoded at once in the end, likewise.
+        worker: Machine and process that did it.
+    """
 
     images: int
     segments: int
     quarantined: int
+    seconds: float = 0.0
+    points_per_batch: int = 0
+    images_per_batch: int = 0
+    worker: str = ""
 
 
-@task(name="list-pending-images", cache_policy=NO_CACHE)
-def list_pending_images(
-    root: str, dataset: str, choice: ModelChoice, batch_images: int, limit: int | None = None
-) -> list[list[PendingImage]]:
-    """Batches of the dataset's images that these models have not finished.
+@dataclass(frozen=True)
+class Refusal:
+    """Why an image cannot be segmented."""
 
-    Batches never mix drops and depend on the drop alone, so that two runs at once form the same
-    ones and the second finds them committed, even while other drops arrive.
-
-    Args:
-        root: The data root.
-        dataset: The dataset.
-        choice: The models of the run.
-        batch_images: Images a batch.
-        limit: Take at most this many batches.
-    """
-    scope = {
-        "dataset": dataset,
-        "model_id": choice.model_id,
-        "params_id": choice.params_id,
-        "label_set_id": choice.label_set_id,
-    }
-    with connect(Lake.open(root)) as session:
-        pending = {
-            row[0] for row in session.execute(named_query("pending_images"), scope).fetchall()
-        }
-        images = session.execute(_IMAGES, {"dataset": dataset}).fetchall()
-    by_drop: dict[str, list[PendingImage]] = {}
-    for row in images:
-        image = PendingImage(*row)
-        by_drop.setdefault(image.drop_id, []).append(image)
-    batches = []
-    for _, members in sorted(by_drop.items()):
-        for start in range(0, len(members), batch_images):
-            batch = [
-                image
-                for image in members[start : start + batch_images]
-                if image.image_id in pending
-            ]
-            if batch:
-                batches.append(batch)
-    return batches[:limit]
+    rule: str
+    value: str
 
 
 @task(name="segment-batch", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=10)
@@ -107,55 +82,49 @@ def segment_batch(
     root: str,
     choice: ModelChoice,
     run_id: str,
-    device: str,
+    compute: Compute,
     max_image_px: int,
     on_image: Callable[[str], None] | None = None,
 ) -> BatchSummary:
     """Segment and label a batch of images and commit it; does nothing if it is committed.
+
+    An image that cannot be decoded, fails twice, or has killed two processes goes to quarantine;
+    the others are committed.
 
     Args:
         batch: The images.
         root: The data root.
         choice: The models of the run.
         run_id: The run to name on each row.
-        device: `cpu`, `cuda`, `mps`, or `auto`.
+        compute: What the machine computes with.
         max_image_px: Largest number of pixels of an image.
         on_image: Called with the name of each image when it is done.
     """
     lake, store = Lake.open(root), open_store(root)
     image_ids = [image.image_id for image in batch]
-    unit = unit_id(
-        "segment",
-        image_ids,
-        model_id=choice.model_id,
-        params_id=choice.params_id,
-        label_set_id=choice.label_set_id,
-    )
+    models_used = {
+        "model_id": choice.model_id,
+        "params_id": choice.params_id,
+        "label_set_id": choice.label_set_id,
+    }
+    unit = unit_id("segment", image_ids, **models_used)
     if lake.has_unit("units", unit):
         return BatchSummary(0, 0, 0)
+    started = time.perf_counter()
+    with _LOADING:
+        models = load_models(choice, compute)
+        slots = compute_slots(compute.device)
     segments: list[dict[str, Any]] = []
     quarantine: list[dict[str, Any]] = []
-    with _LOADING:
-        models = load_models(choice, device)
-        slots = compute_slots(device)
-
-    def work(image: PendingImage) -> list[tuple[Mask, LabelResult]] | dict[str, Any]:
-        try:
-            rgb = _read_image(store, image, max_image_px)
-        except (ImageError, ObjectNotFoundError) as error:
-            return _unreadable(image, error)
-        with slots.semaphore:
-            return segment_image(models, rgb)
-
-    # One more than compute: it reads and decodes the next image meanwhile.
-    with ThreadPoolExecutor(slots.count + 1) as threads:
-        for image, found in zip(batch, threads.map(work, batch), strict=True):
-            if isinstance(found, dict):
-                quarantine.append(found)
-            else:
-                segments += _rows(image, choice, run_id, found)
-            if on_image:
-                on_image(image.file_name)
+    attempts = Attempts(store, "segment", unit_id("models", [], **models_used)[:12])
+    work = _Work(store, models, slots, attempts, max_image_px)
+    for image, found in work.outcomes(batch):
+        if isinstance(found, Refusal):
+            quarantine.append(refusal_row(image, found.rule, found.value))
+        else:
+            segments += segment_rows(image, choice, run_id, found)
+        if on_image:
+            on_image(image.file_name)
     # A report reads by label; one sorted file per unit lets it skip the rest.
     segments.sort(key=lambda row: (row["label"], row["image_id"]))
     lake.append("segments", segments, unit)
@@ -168,89 +137,127 @@ def segment_batch(
         outputs=len(segments),
         run_id=run_id,
         image_ids=image_ids,
-        model_id=choice.model_id,
-        params_id=choice.params_id,
-        label_set_id=choice.label_set_id,
+        **models_used,
     )
-    return BatchSummary(len(batch) - len(quarantine), len(segments), len(quarantine))
+    attempts.forget(work.suspects)
+    return BatchSummary(
+        images=len(batch) - len(quarantine),
+        segments=len(segments),
+        quarantined=len(quarantine),
+        seconds=time.perf_counter() - started,
+        points_per_batch=models.segmenter.points_per_batch,
+        images_per_batch=models.segmenter.images_per_batch,
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+    )
 
 
-def segment_image(
-    models: LoadedModels, rgb: npt.NDArray[np.uint8]
-) -> list[tuple[Mask, LabelResult]]:
-    """Every mask of an image with its label.
+def segment_images(models: LoadedModels, images: Sequence[Pixels]) -> list[Segments]:
+    """Every mask of each image with its label.
 
     Args:
         models: The models.
-        rgb: Image (h, w, 3), uint8, RGB.
+        images: Each (h, w, 3), uint8, RGB.
     """
-    masks = models.segmenter.segment(rgb)
-    labels = models.labeller.label(rgb, masks) if masks else []
-    return list(zip(masks, labels, strict=True))
+    masks = models.segmenter.segment_many(images)
+    labels = models.labeller.label_many(list(zip(images, masks, strict=True)))
+    return [list(zip(*pair, strict=True)) for pair in zip(masks, labels, strict=True)]
 
 
-def _read_image(store: ObjectStore, image: PendingImage, max_px: int) -> npt.NDArray[np.uint8]:
-    # By id and ending, so that a root that was moved or mounted elsewhere still works.
-    key = f"images/{image.image_id[:2]}/{image.uri.rsplit('/', 1)[-1]}"
-    data = store.read(key)
-    if hashlib.sha256(data).hexdigest() != image.image_id:
-        raise ImageError("image.corrupt", f"other bytes than ingested: {image.uri}")
-    return decode_image(data, max_px).rgb
+class _Work:
+    """How a batch is worked through: some images read while others are computed."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        models: LoadedModels,
+        slots: ComputeSlots,
+        attempts: Attempts,
+        max_image_px: int,
+    ) -> None:
+        self._store = store
+        self._models = models
+        self._slots = slots
+        self._attempts = attempts
+        self._max_image_px = max_image_px
+        self.suspects: list[str] = []
+
+    def outcomes(
+        self, batch: Sequence[PendingImage]
+    ) -> Iterator[tuple[PendingImage, Segments | Refusal]]:
+        """Yield what each image gave, as they are done."""
+        deaths = self._attempts.deaths(image.image_id for image in batch)
+        self.suspects = list(deaths)
+        others = []
+        for image in batch:
+            if deaths[image.image_id] >= DEATHS:
+                value = f"{deaths[image.image_id]} processes died at it"
+                yield image, Refusal("image.process_died", value)
+            elif image.image_id in deaths:
+                # Alone, so that none beside it is suspected if it kills this process too.
+                yield from self._together([image])
+            else:
+                others.append(image)
+        size = max(1, self._models.segmenter.images_per_batch)
+        groups = [others[start : start + size] for start in range(0, len(others), size)]
+        # One more than compute: it reads and decodes the next images meanwhile.
+        with ThreadPoolExecutor(self._slots.count + 1) as threads:
+            for done in threads.map(self._together, groups):
+                yield from done
+
+    def _together(
+        self, group: Sequence[PendingImage]
+    ) -> list[tuple[PendingImage, Segments | Refusal]]:
+        read = [(image, self._read(image)) for image in group]
+        good = [(image, rgb) for image, rgb in read if not isinstance(rgb, Refusal)]
+        refused = [(image, rgb) for image, rgb in read if isinstance(rgb, Refusal)]
+        with self._slots.semaphore, self._attempted([image.image_id for image, _ in good]):
+            found = self._compute(good)
+        return [*refused, *zip((image for image, _ in good), found, strict=True)]
+
+    def _compute(
+        self, group: Sequence[tuple[PendingImage, Pixels]]
+    ) -> Sequence[Segments | Refusal]:
+        if not group:
+            return []
+        try:
+            return segment_images(self._models, [rgb for _, rgb in group])
+        except Exception:
+            _log.warning("%s failed; trying one by one", group[0][0].file_name, exc_info=True)
+            return [self._alone(image, rgb) for image, rgb in group]
+
+    def _alone(self, image: PendingImage, rgb: Pixels) -> Segments | Refusal:
+        try:
+            return segment_images(self._models, [rgb])[0]
+        except Exception as error:
+            # If another image fails too, it is the models or the machine: nothing is committed.
+            self._models.segmenter.segment(_plain_image())
+            return Refusal("image.fails", f"{type(error).__name__}: {error}")
+
+    @contextmanager
+    def _attempted(self, image_ids: Sequence[str]) -> Iterator[None]:
+        for image_id in image_ids:
+            self._attempts.begin(image_id)
+        yield
+        for image_id in image_ids:
+            self._attempts.end(image_id)
+
+    def _read(self, image: PendingImage) -> Pixels | Refusal:
+        # By id and ending, so that a root that was moved or mounted elsewhere still works.
+        key = f"images/{image.image_id[:2]}/{image.uri.rsplit('/', 1)[-1]}"
+        try:
+            data = self._store.read(key)
+            if hashlib.sha256(data).hexdigest() != image.image_id:
+                raise ImageError("image.corrupt", f"other bytes than ingested: {image.uri}")
+            return decode_image(data, self._max_image_px).rgb
+        except ObjectNotFoundError:
+            return Refusal("image.missing", image.uri)
+        except ImageError as error:
+            failure = image_failure(error)
+            return Refusal(failure.rule, failure.value)
 
 
-def _unreadable(image: PendingImage, error: ImageError | ObjectNotFoundError) -> dict[str, Any]:
-    if isinstance(error, ObjectNotFoundError):
-        finding = make_finding(image.file_name, "", "image.missing", image.uri)
-    else:
-        failure = image_failure(error)
-        finding = make_finding(image.file_name, "", failure.rule, failure.value)
-    return quarantine_row(image.dataset, image.drop_id, finding, "segment")
-
-
-def _rows(
-    image: PendingImage,
-    choice: ModelChoice,
-    run_id: str,
-    found: Sequence[tuple[Mask, LabelResult]],
-) -> list[dict[str, Any]]:
-    identity = (image.image_id, choice.model_id, choice.params_id, choice.label_set_id)
-    about = "\0".join(identity).encode() + b"\0"
-    ids = [hashlib.sha256(about + mask.rle).hexdigest() for mask, _ in found]
-    same_in_all = {
-        "image_id": image.image_id,
-        "source": "automatic",
-        "model_id": choice.model_id,
-        "params_id": choice.params_id,
-        "label_set_id": choice.label_set_id,
-        "isthing": None,
-        "frame": None,
-        "track_id": None,
-        "run_id": run_id,
-        "created_at": datetime.now(UTC),
-        "code_version": version("segmill"),
-    }
-    return [
-        same_in_all
-        | _measured(mask, label)
-        | {"segment_id": own, "parent_id": None if mask.parent is None else ids[mask.parent]}
-        for own, (mask, label) in zip(ids, found, strict=True)
-    ]
-
-
-def _measured(mask: Mask, label: LabelResult) -> dict[str, Any]:
-    return {
-        "label": label.label,
-        "score": float(label.score),
-        "margin": float(label.margin),
-        "top": [
-            {"label": name, "cosine": float(cosine), "probability": float(probability)}
-            for name, cosine, probability in label.top
-        ],
-        "area_px": int(mask.area_px),
-        "bbox_xywh": [float(value) for value in mask.bbox_xywh],
-        "predicted_iou": float(mask.predicted_iou),
-        "stability_score": float(mask.stability_score),
-        "point_xy": [float(value) for value in mask.point_xy],
-        "crop_box_xywh": [float(value) for value in mask.crop_box_xywh],
-        "rle": mask.rle.decode("ascii"),
-    }
+def _plain_image() -> Pixels:
+    """A gray square with a darker one in it, which any model can be asked about."""
+    rgb = np.full((64, 64, 3), 200, np.uint8)
+    rgb[16:48, 16:48] = 60
+    return rgb

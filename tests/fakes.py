@@ -13,8 +13,14 @@ from vision.segmenter import Mask
 class ComponentSegmenter:
     """Cuts an image into the connected areas that are not white."""
 
+    points_per_batch = 64
+    images_per_batch = 1
+
     def __init__(self):
         self.calls = 0
+
+    def segment_many(self, images):
+        return [self.segment(rgb) for rgb in images]
 
     def segment(self, rgb):
         self.calls += 1
@@ -44,6 +50,9 @@ class ColorLabeller:
     """Names a segment by the channel that is strongest in it: red, green or blue."""
 
     names = ("red", "green", "blue")
+
+    def label_many(self, images):
+        return [self.label(rgb, masks) for rgb, masks in images]
 
     def label(self, rgb, masks: Sequence[Mask]):
         results = []

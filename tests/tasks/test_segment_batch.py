@@ -1,17 +1,26 @@
-import numpy as np
+import multiprocessing
+import os
+import signal
+from unittest.mock import patch
 
+import numpy as np
+import pytest
+
+from storage.lake import Lake
+from storage.objects import open_store
 from storage.session import connect
 from tasks import segment_batch as module
-from tasks.models import LoadedModels, ModelChoice
-from tasks.segment_batch import PendingImage, segment_batch
-from tests.fakes import ColorLabeller
+from tasks.models import Compute, LoadedModels, ModelChoice
+from tasks.pending_images import PendingImage
+from tasks.segment_batch import segment_batch
+from tests.fakes import ColorLabeller, ComponentSegmenter
 from vision.masks import mask_to_rle
 from vision.segmenter import Mask
 
-CHOICE = ModelChoice("fake", "fake-1", "fake", "sam2", "params-2", "comic", "comic-2")
+CHOICE = ModelChoice("fake", "fake-1", "fake", "sam2", "exact", "params-2", "comic", "comic-2")
 
 
-class NestedSegmenter:
+class NestedSegmenter(ComponentSegmenter):
     """Cuts an image into a small square, a larger one around it, and one apart."""
 
     def segment(self, rgb):
@@ -28,18 +37,87 @@ class NestedSegmenter:
         return Mask(mask_to_rle(pixels), side * side, box, 0.9, 0.9, (0.0, 0.0), box, parent)
 
 
-def test_a_segment_names_the_one_that_it_is_a_part_of(filled, monkeypatch):
-    models = LoadedModels(NestedSegmenter(), ColorLabeller())
-    monkeypatch.setattr(module, "load_models", lambda choice, device: models)
+class SegmenterThatFails(NestedSegmenter):
+    """Fails at the one image that has these pixels; at others too where it is `broken`."""
+
+    def __init__(self, bad, images_per_batch=1, broken=False):
+        super().__init__()
+        self.bad = bad
+        self.images_per_batch = images_per_batch
+        self.broken = broken
+
+    def segment(self, rgb):
+        if self.broken or np.array_equal(rgb, self.bad):
+            self.calls += 1
+            self.fail()
+        return super().segment(rgb)
+
+    def fail(self):
+        raise RuntimeError("index out of range")
+
+
+class SegmenterThatDies(SegmenterThatFails):
+    def fail(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture
+def batch(filled):
     with connect(filled.lake) as session:
         rows = session.execute(
-            "SELECT image_id, uri, file_name, drop_id, dataset FROM images WHERE dataset = 'comics'"
+            "SELECT image_id, uri, file_name, drop_id, dataset FROM images "
+            "WHERE dataset = 'comics' ORDER BY image_id"
         ).fetchall()
-    batch = [PendingImage(*row) for row in rows]
+    return [PendingImage(*row) for row in rows]
 
-    segment_batch.fn(
-        batch, root=filled.root, choice=CHOICE, run_id="r", device="cpu", max_image_px=10**6
+
+@pytest.fixture
+def bad_pixels(filled, batch):
+    image = batch[0]
+    data = open_store(filled.root).read(f"images/{image.image_id[:2]}/{image.uri.split('/')[-1]}")
+    return module.decode_image(data, 10**6).rgb
+
+
+def run(root, batch, segmenter):
+    with patch.object(module, "load_models") as load:
+        load.return_value = LoadedModels(segmenter, ColorLabeller())
+        return segment_batch.fn(
+            batch,
+            root=root,
+            choice=CHOICE,
+            run_id="r",
+            compute=Compute("cpu"),
+            max_image_px=10**6,
+        )
+
+
+def run_and_die(root, batch, bad_pixels):
+    process = multiprocessing.get_context("spawn").Process(
+        target=run, args=(root, batch, SegmenterThatDies(bad_pixels))
     )
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def quarantined(root):
+    with connect(Lake.open(root)) as session:
+        return session.execute(
+            "SELECT file, rule, value FROM quarantine WHERE stage = 'segment' "
+            "AND rule NOT LIKE 'test%'"
+        ).fetchall()
+
+
+def segmented(root):
+    with connect(Lake.open(root)) as session:
+        rows = session.execute(
+            "SELECT image_id, count(*) FROM segments WHERE params_id = 'params-2' GROUP BY ALL"
+        ).fetchall()
+    return dict(rows)
+
+
+def test_a_segment_names_the_one_that_it_is_a_part_of(filled, batch):
+    run(filled.root, batch, NestedSegmenter())
 
     with connect(filled.lake) as session:
         pairs = session.execute(
@@ -49,6 +127,48 @@ def test_a_segment_names_the_one_that_it_is_a_part_of(filled, monkeypatch):
         ).fetchall()
     assert pairs == [
         (image.image_id, part, whole)
-        for image in sorted(batch, key=lambda image: image.image_id)
+        for image in batch
         for part, whole in ((25, 400), (81, None), (400, None))
     ]
+
+
+@pytest.mark.parametrize("images_per_batch", [1, 3])
+def test_an_image_that_fails_is_set_aside_and_the_others_are_stored(
+    filled, batch, bad_pixels, images_per_batch
+):
+    before = quarantined(filled.root)
+    summary = run(filled.root, batch, SegmenterThatFails(bad_pixels, images_per_batch))
+    assert (summary.images, summary.quarantined) == (len(batch) - 1, 1)
+    assert set(segmented(filled.root)) == {image.image_id for image in batch[1:]}
+    assert [row for row in quarantined(filled.root) if row not in before] == [
+        (batch[0].file_name, "image.fails", "RuntimeError: index out of range")
+    ]
+    assert not list(open_store(filled.root).list("attempts/"))
+
+
+def test_nothing_is_stored_where_every_image_fails(filled, batch, bad_pixels):
+    before = quarantined(filled.root)
+    with pytest.raises(RuntimeError, match="index out of range"):
+        run(filled.root, batch, SegmenterThatFails(bad_pixels, broken=True))
+    assert quarantined(filled.root) == before
+    assert not segmented(filled.root)
+
+
+def test_an_image_that_kills_two_processes_is_set_aside(filled, batch, bad_pixels):
+    before = quarantined(filled.root)
+    for _ in range(2):
+        run_and_die(filled.root, batch, bad_pixels)
+    assert not segmented(filled.root)
+    summary = run(filled.root, batch, SegmenterThatDies(bad_pixels))
+    assert (summary.images, summary.quarantined) == (len(batch) - 1, 1)
+    assert [row for row in quarantined(filled.root) if row not in before] == [
+        (batch[0].file_name, "image.process_died", "2 processes died at it")
+    ]
+    assert not list(open_store(filled.root).list("attempts/"))
+
+
+def test_what_died_with_a_process_once_is_tried_again(filled, batch, bad_pixels):
+    run_and_die(filled.root, batch, bad_pixels)
+    summary = run(filled.root, batch, NestedSegmenter())
+    assert (summary.images, summary.quarantined) == (len(batch), 0)
+    assert not list(open_store(filled.root).list("attempts/"))

@@ -67,13 +67,27 @@ class ClipLabeller:
         Raises:
             RleError: Counts that are no mask of this image's size.
         """
-        results: list[LabelResult] = []
-        for batch in _batches(self._crops(rgb, masks), self.batch_size):
+        return self.label_many([(rgb, masks)])[0]
+
+    def label_many(
+        self, images: Sequence[tuple[NDArray[np.uint8], Sequence[bytes | HasRle]]]
+    ) -> list[list[LabelResult]]:
+        """Name the masks of several images, which share batches.
+
+        Args:
+            images: Pixels and masks of each, as `label` takes them.
+
+        Returns:
+            A list per image, in order.
+        """
+        crops = (crop for rgb, masks in images for crop in self._crops(rgb, masks))
+        named: list[LabelResult] = []
+        for batch in _batches(crops, self.batch_size):
             cosines = self.compare(np.concatenate(batch))
             for cosine, probability in zip(cosines, self.probabilities(cosines), strict=True):
-                found = decide(self.label_set, cosine, probability, self.sigmoid)
-                results.append(found)
-        return results
+                named.append(decide(self.label_set, cosine, probability, self.sigmoid))
+        results = iter(named)
+        return [[next(results) for _ in masks] for _, masks in images]
 
     def logits_of(
         self, rgb: NDArray[np.uint8], masks: Sequence[bytes | HasRle]

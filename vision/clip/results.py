@@ -68,3 +68,15 @@ class Labeller(Protocol):
         Returns:
             One result per mask, in order.
         """
+
+    def label_many(
+        self, images: Sequence[tuple[NDArray[np.uint8], Sequence[bytes | HasRle]]]
+    ) -> list[list[LabelResult]]:
+        """Name the masks of several images, which share batches.
+
+        Args:
+            images: Pixels and masks of each, as `label` takes them.
+
+        Returns:
+            A list per image, in order.
+        """

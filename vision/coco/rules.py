@@ -82,6 +82,8 @@ _IMAGE = {
     "image.corrupt": "an undamaged image file",
     "image.too_slow": "an image that is decoded within the time limit",
     "image.decoder_died": "an image that does not crash its decoder",
+    "image.fails": "an image that the models can segment",
+    "image.process_died": "an image that does not crash the process that segments it",
 }
 
 _ANNOTATION = {

@@ -6,7 +6,7 @@ Importing this package does not import torch; `load_segmenter` does.
 from typing import TYPE_CHECKING
 
 from vision.models import resolve_model
-from vision.sam2.parameters import PRESETS, GeneratorParams, params_id, preset
+from vision.sam2.parameters import PRESETS, GeneratorParams, Precision, params_id, preset
 from vision.segmenter import Mask, Segmenter
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ __all__ = [
     "PRESETS",
     "GeneratorParams",
     "Mask",
+    "Precision",
     "Segmenter",
     "load_segmenter",
     "params_id",
@@ -28,6 +29,7 @@ def load_segmenter(
     params: str | GeneratorParams = "sam2",
     device: str = "auto",
     image_size: int | None = None,
+    compiled: bool = False,
 ) -> "AutomaticMaskGenerator":
     """Load the model a reference names and make a mask generator of it.
 
@@ -36,6 +38,8 @@ def load_segmenter(
         params: The name of a preset, or parameters of one's own.
         device: `cpu`, `cuda`, ...; `auto` takes an accelerator if there is one.
         image_size: Side in pixels of the square the model looks at; None takes the model's own.
+        compiled: Compile the image encoder, which takes a minute or more on the first image of a
+            machine, and seconds when it has done so before.
 
     Raises:
         ModelReferenceError: If the reference names no model, or the model is not there.
@@ -45,6 +49,7 @@ def load_segmenter(
     # Torch takes seconds to import, and who only reads parameters does not need it.
     import torch
 
+    from vision.sam2.compiling import compile_encoder
     from vision.sam2.config import load_model
     from vision.sam2.generator import AutomaticMaskGenerator
 
@@ -52,6 +57,7 @@ def load_segmenter(
     source = resolve_model(reference)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return AutomaticMaskGenerator(
-        load_model(source.path, image_size, device), chosen, source.model_id
-    )
+    model = load_model(source.path, image_size, device)
+    if compiled:
+        compile_encoder(model)
+    return AutomaticMaskGenerator(model, chosen, source.model_id)

@@ -1,6 +1,7 @@
 """The first half of the model: an image becomes an embedding, once."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,36 +60,44 @@ def model_input(rgb: npt.NDArray[np.uint8], image_size: int, device: torch.devic
 
 
 def embed_image(model: SAM2Base, rgb: npt.NDArray[np.uint8], fast: bool = False) -> ImageEmbedding:
-    """Run the image encoder.
+    """Run the image encoder on one image; see `embed_images`."""
+    return embed_images(model, [rgb], fast)[0]
+
+
+def embed_images(
+    model: SAM2Base, images: Sequence[npt.NDArray[np.uint8]], fast: bool = False
+) -> list[ImageEmbedding]:
+    """Run the image encoder on all images at once; they need not be of one size.
 
     `SAM2ImagePredictor` does the same for images of 1024 pixels only.
 
     Args:
         model: A model in evaluation mode.
-        rgb: Shape (height, width, 3), 0 to 255.
+        images: At least one, shape (height, width, 3), 0 to 255.
         fast: Compute with 16 bits, and give features of that type; 32 bits where that overflows.
     """
-    image = model_input(rgb, model.image_size, model.device)
+    squares = torch.cat([model_input(rgb, model.image_size, model.device) for rgb in images])
     dtype = short_float(model.device) if fast else torch.float32
     with torch.autocast(model.device.type, dtype, enabled=fast):
-        backbone = model.forward_image(image)
+        backbone = model.forward_image(squares)
     _, levels, _, sizes = model._prepare_backbone_features(backbone)
     if model.directly_add_no_mem_embed:
         levels[-1] = levels[-1] + model.no_mem_embed
+    # Each level has the shape (pixels, images, channels).
     maps = [
-        level.permute(1, 2, 0).reshape(1, -1, *size).to(dtype)
+        level.permute(1, 2, 0).unflatten(2, tuple(size)).to(dtype)
         for level, size in zip(levels, sizes, strict=True)
     ]
-    if fast and not all(bool(level.isfinite().all()) for level in maps):
-        _log.warning("%s overflows in the image encoder; this image is done in float32", dtype)
-        return embed_image(model, rgb)
-    return ImageEmbedding(
-        height_px=rgb.shape[0],
-        width_px=rgb.shape[1],
-        features=maps[-1],
-        positions=model.sam_prompt_encoder.get_dense_pe(),
-        high_res_features=maps[:-1],
-    )
+    positions = model.sam_prompt_encoder.get_dense_pe()
+    embeddings = []
+    for index, rgb in enumerate(images):
+        own = [level[index : index + 1] for level in maps]
+        if fast and not all(bool(level.isfinite().all()) for level in own):
+            _log.warning("%s overflows in the image encoder; this image is done in float32", dtype)
+            embeddings.append(embed_image(model, rgb))
+            continue
+        embeddings.append(ImageEmbedding(rgb.shape[0], rgb.shape[1], own[-1], positions, own[:-1]))
+    return embeddings
 
 
 def short_float(device: torch.device) -> torch.dtype:

@@ -5,6 +5,7 @@ parameters, at any image size, in a fraction of its time and memory on a process
 """
 
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,12 +17,15 @@ from torchvision.ops import nms
 
 from vision.sam2.candidates import Candidates, join, screen
 from vision.sam2.crops import Crop, image_crops, point_grid
-from vision.sam2.embedding import ImageEmbedding, embed_image
+from vision.sam2.embedding import ImageEmbedding, embed_images
 from vision.sam2.finishing import finish
 from vision.sam2.overlaps import parents, without_duplicates, without_overlapping_boxes
 from vision.sam2.parameters import PRESETS, GeneratorParams, params_id
 from vision.sam2.point_decoder import decode_points
 from vision.segmenter import Mask
+
+IMAGES_PER_BATCH = 8
+"""Images encoded at once on an accelerator, if its memory suffices."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +39,7 @@ class AutomaticMaskGenerator:
         model_id: Name and hash of the weights, as stored beside every segment.
         params_id: Hash of `params`, as stored beside every segment.
         points_per_batch: Points decoded at once; halved where the memory did not suffice.
+        images_per_batch: Images, or crops of them, encoded at once; halved likewise.
     """
 
     def __init__(
@@ -45,11 +50,17 @@ class AutomaticMaskGenerator:
         self.model_id = model_id
         self.params_id = params_id(self.params)
         self.points_per_batch = self.params.points_per_batch
+        # A processor is as fast with one, in less memory.
+        self.images_per_batch = IMAGES_PER_BATCH if self.on_accelerator else 1
         self._grids = [
             point_grid(self.params, layer) for layer in range(self.params.crop_n_layers + 1)
         ]
 
-    @torch.inference_mode()
+    @property
+    def on_accelerator(self) -> bool:
+        """Whether the model is on anything but the processor."""
+        return bool(self.model.device.type != "cpu")
+
     def segment(self, rgb: npt.NDArray[np.uint8]) -> list[Mask]:
         """Return the masks of an image, the one the model rates best first.
 
@@ -60,16 +71,37 @@ class AutomaticMaskGenerator:
             ValueError: If `rgb` is not such an array, or has no pixels.
             OutOfMemoryError: If the memory of the device does not suffice for a single point.
         """
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
-            raise ValueError(
-                "rgb must be uint8 with shape (height, width, 3) and at least one pixel, "
-                f"but got {rgb.dtype} with shape {rgb.shape}"
-            )
-        height_px, width_px = rgb.shape[:2]
-        found = [
-            (crop, self._candidates(rgb, crop))
-            for crop in image_crops(height_px, width_px, self.params)
+        return self.segment_many([rgb])[0]
+
+    @torch.inference_mode()
+    def segment_many(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[list[Mask]]:
+        """Return the masks of several images, which share the encoder's work; see `segment`."""
+        for rgb in images:
+            if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
+                raise ValueError(
+                    "rgb must be uint8 with shape (height, width, 3) and at least one pixel, "
+                    f"but got {rgb.dtype} with shape {rgb.shape}"
+                )
+        found: list[list[tuple[Crop, Candidates]]] = [[] for _ in images]
+        places = [
+            (place, crop)
+            for place, rgb in enumerate(images)
+            for crop in image_crops(rgb.shape[0], rgb.shape[1], self.params)
         ]
+        for (place, crop), embedding in self._embed(images, places):
+            height_px, width_px = images[place].shape[:2]
+            candidates = self._decode(embedding, crop)
+            best = best_of_crop(candidates, crop, height_px, width_px, self.params)
+            found[place].append((crop, best))
+        return [
+            self._whole(own, rgb.shape[0], rgb.shape[1])
+            for own, rgb in zip(found, images, strict=True)
+        ]
+
+    def _whole(
+        self, found: list[tuple[Crop, Candidates]], height_px: int, width_px: int
+    ) -> list[Mask]:
+        """Return the masks of an image from what its crops have."""
         finished = [
             outcome
             for crop, candidates in self._unique_across_crops(found)
@@ -87,12 +119,28 @@ class AutomaticMaskGenerator:
             return [mask for mask, parent in zip(masks, around, strict=True) if parent is None]
         return [replace(mask, parent=parent) for mask, parent in zip(masks, around, strict=True)]
 
-    def _candidates(self, rgb: npt.NDArray[np.uint8], crop: Crop) -> Candidates:
-        """Return the masks of one crop that pass every filter but those of the whole image."""
+    def _embed(
+        self, images: Sequence[npt.NDArray[np.uint8]], places: list[tuple[int, Crop]]
+    ) -> Iterator[tuple[tuple[int, Crop], ImageEmbedding]]:
+        """Encode the crops, fewer at once if the memory does not suffice."""
         fast = self.params.precision == "fast"
-        part = rgb[crop.top : crop.bottom, crop.left : crop.right]
-        candidates = self._decode(embed_image(self.model, part, fast), crop)
-        return best_of_crop(candidates, crop, rgb.shape[0], rgb.shape[1], self.params)
+        start = 0
+        while start < len(places):
+            some = places[start : start + self.images_per_batch]
+            parts = [
+                images[place][crop.top : crop.bottom, crop.left : crop.right]
+                for place, crop in some
+            ]
+            try:
+                embeddings = embed_images(self.model, parts, fast)
+            except torch.OutOfMemoryError as error:
+                self.images_per_batch = _halved(self.images_per_batch, "images encoded", error)
+            else:
+                yield from zip(some, embeddings, strict=True)
+                start += len(some)
+                continue
+            # Only here has the error let go of what it filled the memory with.
+            torch.accelerator.empty_cache()
 
     def _decode(self, embedding: ImageEmbedding, crop: Crop) -> Candidates:
         """Ask at the points of a crop, at fewer at once if the memory does not suffice."""
@@ -108,15 +156,9 @@ class AutomaticMaskGenerator:
                         )
                     ]
                 )
-            except torch.OutOfMemoryError:
-                if self.points_per_batch == 1:
-                    raise
-                self.points_per_batch = max(1, self.points_per_batch // 2)
-                _log.warning(
-                    "out of memory: from now on %d points are decoded at once",
-                    self.points_per_batch,
-                )
-                torch.accelerator.empty_cache()
+            except torch.OutOfMemoryError as error:
+                self.points_per_batch = _halved(self.points_per_batch, "points decoded", error)
+            torch.accelerator.empty_cache()
 
     def _unique_across_crops(
         self, found: list[tuple[Crop, Candidates]]
@@ -145,6 +187,15 @@ class AutomaticMaskGenerator:
             (crop, candidates.select(row))
             for (crop, candidates), row in zip(found, rows, strict=True)
         ]
+
+
+def _halved(at_once: int, what: str, error: torch.OutOfMemoryError) -> int:
+    """Half as many; raises the error where one was too much."""
+    if at_once == 1:
+        raise error
+    at_once //= 2
+    _log.warning("out of memory: from now on %d %s at once", at_once, what)
+    return at_once
 
 
 def best_of_crop(

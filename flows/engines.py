@@ -1,0 +1,66 @@
+"""Where a flow's tasks run: threads of the worker, or a Ray or Dask cluster (`SEGMILL_ENGINE`)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from storage.settings import Settings, get_settings
+
+
+class EngineMissingError(ImportError):
+    """The package that connects Prefect to the engine is not installed.
+
+    Attributes:
+        engine: The engine.
+    """
+
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
+        super().__init__(
+            f"SEGMILL_ENGINE={engine} needs the package prefect-{engine}: "
+            f"pip install 'segmill[{engine}]' on this machine and on the cluster"
+        )
+
+
+def task_runner() -> TaskRunner[Any]:
+    """The task runner of the machine's settings.
+
+    Raises:
+        EngineMissingError: If its package is not installed.
+    """
+    settings = get_settings()
+    address = settings.engine_address
+    try:
+        if settings.engine == "ray":
+            from prefect_ray import RayTaskRunner
+
+            return RayTaskRunner(address=address)
+        if settings.engine == "dask":
+            from prefect_dask import DaskTaskRunner
+
+            return DaskTaskRunner(address=address)
+    except ImportError as error:
+        raise EngineMissingError(settings.engine) from error
+    return ThreadPoolTaskRunner()
+
+
+@contextmanager
+def task_resources(settings: Settings) -> Iterator[None]:
+    """Ask the cluster for `gpus_per_task` for each task that is submitted inside.
+
+    A Dask worker must say what it has: `dask worker ... --resources GPU=1`.
+    """
+    if settings.engine == "ray":
+        from prefect_ray import remote_options
+
+        with remote_options(num_gpus=settings.gpus_per_task):
+            yield
+    elif settings.engine == "dask" and settings.gpus_per_task:
+        import dask
+
+        with dask.annotate(resources={"GPU": settings.gpus_per_task}):
+            yield
+    else:
+        yield
