@@ -16,7 +16,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export UV_HTTP_TIMEOUT ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format types check pins clean
+.PHONY: help setup demo bench-gpu test test-fast lint format types check pins clean
 
 help: ## list the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ $(STAMP): requirements.txt pyproject.toml | $(UV)
 
 demo: $(STAMP) ## run the whole engine on generated comic pages
 	@$(BIN)/segmill demo
+
+bench-gpu: $(STAMP) ## measure the mask generator against sam2's on a GPU (WEIGHTS=FILE PHOTOS=FOLDER)
+	$(BIN)/python -m benchmarks.amg --device cuda $(if $(WEIGHTS),--weights $(WEIGHTS) --photos $(PHOTOS)) --json benchmarks/results/amg_gpu.json
+	$(BIN)/python -m benchmarks.label --device cuda --json benchmarks/results/label_gpu.json
 
 test: $(STAMP) ## all tests that run on this machine
 	$(BIN)/pytest

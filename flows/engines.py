@@ -36,9 +36,10 @@ def task_runner() -> TaskRunner[Any]:
         if settings.engine == "ray":
             from prefect_ray import RayTaskRunner
 
-            return RayTaskRunner(address=address)
+            runner: TaskRunner[Any] = RayTaskRunner(address=address)
+            return runner
         if settings.engine == "dask":
-            from prefect_dask import DaskTaskRunner
+            from prefect_dask.task_runners import DaskTaskRunner
 
             return DaskTaskRunner(address=address)
     except ImportError as error:
@@ -53,14 +54,14 @@ def task_resources(settings: Settings) -> Iterator[None]:
     A Dask worker must say what it has: `dask worker ... --resources GPU=1`.
     """
     if settings.engine == "ray":
-        from prefect_ray import remote_options
+        from prefect_ray.context import remote_options
 
         with remote_options(num_gpus=settings.gpus_per_task):
             yield
     elif settings.engine == "dask" and settings.gpus_per_task:
-        import dask
+        from dask.base import annotate
 
-        with dask.annotate(resources={"GPU": settings.gpus_per_task}):
+        with annotate(resources={"GPU": settings.gpus_per_task}):
             yield
     else:
         yield

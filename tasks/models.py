@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -18,6 +18,7 @@ PROMOTED = "promoted"
 FIRST_LIVE_MODEL = "demo"
 DEMO_LABELLER_FILE = "clip.safetensors"
 
+_LOADING = Lock()
 _MOST_SLOTS = 8  # each holds the activations of an image
 
 
@@ -127,9 +128,14 @@ def labeller_id(reference: str) -> str:
     return resolve_model(reference, DEMO_LABELLER_FILE).model_id
 
 
-@lru_cache(maxsize=1)
 def load_models(choice: ModelChoice, compute: Compute) -> LoadedModels:
     """Load the models of a run; a process keeps the last ones it used."""
+    with _LOADING:
+        return _load_models(choice, compute)
+
+
+@lru_cache(maxsize=1)
+def _load_models(choice: ModelChoice, compute: Compute) -> LoadedModels:
     # Read when torch is loaded. Threads that spin while they wait for each other made one image
     # take 12 times as long on two cores that had other work too.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

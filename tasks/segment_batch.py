@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,6 @@ from vision.images import ImageError, decode_image
 DEATHS = 2
 """An image at which so many processes died is set aside."""
 
-_LOADING = Lock()
 _log = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[np.uint8]
@@ -111,9 +109,7 @@ def segment_batch(
     if lake.has_unit("units", unit):
         return BatchSummary(0, 0, 0)
     started = time.perf_counter()
-    with _LOADING:
-        models = load_models(choice, compute)
-        slots = compute_slots(compute.device)
+    models, slots = load_models(choice, compute), compute_slots(compute.device)
     segments: list[dict[str, Any]] = []
     quarantine: list[dict[str, Any]] = []
     attempts = Attempts(store, "segment", unit_id("models", [], **models_used)[:12])

@@ -184,6 +184,16 @@ def test_batches_and_order_change_nothing(clip, page) -> None:
         assert first.score == pytest.approx(third.score, abs=1e-5)
 
 
+def test_images_that_share_batches_have_the_labels_they_have_alone(clip, page) -> None:
+    rgb, rles = page
+    labeller = ClipLabeller(clip, load_label_set("comic"), batch_size=3)
+    together = labeller.label_many([(rgb, rles), (rgb, []), (rgb[:, ::-1].copy(), rles[:2])])
+    alone = [labeller.label(rgb, rles), [], labeller.label(rgb[:, ::-1].copy(), rles[:2])]
+    assert [[one.label for one in image] for image in together] == [
+        [one.label for one in image] for image in alone
+    ]
+
+
 def test_records_with_an_rle_and_bare_counts_are_the_same(clip, page) -> None:
     class Record:
         rle = page[1][1]

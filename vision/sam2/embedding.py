@@ -50,10 +50,18 @@ def model_input(rgb: npt.NDArray[np.uint8], image_size: int, device: torch.devic
     """
     # Torch warns of arrays that must not be written to, such as those of decoded images.
     image = torch.from_numpy(np.require(rgb, requirements=["C", "W"])).to(device)
-    scaled = image.permute(2, 0, 1).contiguous().float().div(255)
-    square = interpolate(
-        scaled[None], (image_size, image_size), mode="bilinear", align_corners=False, antialias=True
-    )
+    # A channel at a time: all of a large image's as float32 would take twelve times its bytes.
+    channels = [
+        interpolate(
+            image[None, None, ..., channel].float().div_(255),
+            (image_size, image_size),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )
+        for channel in range(3)
+    ]
+    square = torch.cat(channels, dim=1)
     mean = torch.tensor(MEAN_RGB, device=device).view(1, 3, 1, 1)
     std = torch.tensor(STD_RGB, device=device).view(1, 3, 1, 1)
     return (square - mean) / std
