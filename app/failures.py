@@ -73,6 +73,7 @@ def _wrong_use() -> tuple[type[Exception], ...]:
         errors.UnsafeKeyError,
         errors.UnsupportedRootError,
         UnknownPresetError,
+        *_loaded("flows.engines", "EngineMissingError"),
         *_loaded("vision.sam2.weights", "WeightsFileError"),
     )
 

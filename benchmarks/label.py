@@ -144,8 +144,9 @@ def main() -> None:
     height, width = pages[0][0].shape[:2]
     method = (
         f"{segments} segments of {options.pages} generated pages of {width} x {height} px (seed "
-        f"{options.seed}), demo CLIP ({labeller.clip.image_size_px} px), one thread, in turns, "
-        f"median of {options.rounds} rounds; speedup is the host's side alone; the model on {options.device}"
+        f"{options.seed}), demo CLIP ({labeller.clip.image_size_px} px), one thread, in "
+        f"turns, median of {options.rounds} rounds; speedup is the host's side alone; the model on "
+        f"{options.device}"
     )
     packages = ["torch", "open_clip_torch", "numpy", "opencv-python-headless"]
     write_record("label", metrics, method, packages, options.json)
