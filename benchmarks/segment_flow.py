@@ -78,7 +78,7 @@ def main() -> None:
         os.environ["SEGMILL_ROOT"] = f"{folder}/root"
         settings = get_settings()
         one, found = model_seconds(settings, options.pages)
-        slots = compute_slots(settings.device).count
+        slots = compute_slots(Compute.of(settings)).count
         drop = Path(folder) / "drop"
         write_drop(drop, range(FIRST_SEED, FIRST_SEED + options.images), size_px=SIZE_PX)
         run_ingest(IngestRequest(dataset=DATASET, source=str(drop)), settings, InProcess())

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from storage.errors import RowsRefusedError, SchemaDriftError
@@ -45,8 +46,11 @@ def rows_to_table(
         if not field.nullable and columns[-1].null_count:
             raise RowsRefusedError(table, f"column {field.name} is required, but is null")
     complete = pa.Table.from_arrays(columns, schema=schema)
-    order = [(name, "ascending") for name in _SORT_COLUMNS if name in schema.names]
-    return complete.sort_by(order) if order else complete
+    order = [name for name in _SORT_COLUMNS if name in schema.names]
+    # Moving every string of a large unit takes longer than to write it: most come in order.
+    if not order or _is_sorted([complete.column(name) for name in order]):
+        return complete
+    return complete.sort_by([(name, "ascending") for name in order])
 
 
 def check_stored_schema(table: str, stored: DeltaTable) -> None:
@@ -92,6 +96,19 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
         # Arrow cuts off the fraction of a Python float that is asked to be an integer.
         return pa.array(values).cast(kind)
     return pa.array(values, kind)
+
+
+def _is_sorted(columns: list[pa.ChunkedArray]) -> bool:
+    """Tell whether rows are in ascending order of some columns, the first counting most."""
+    settled = pa.repeat(pa.scalar(False), max(0, len(columns[0]) - 1))
+    for column in columns:
+        if column.null_count:
+            return False
+        before, after = column.slice(0, len(settled)), column.slice(1)
+        if pc.any(pc.and_(pc.invert(settled), pc.greater(before, after))).as_py():
+            return False
+        settled = pc.or_(settled, pc.less(before, after))
+    return True
 
 
 def _unit_column(table: str, data: pa.Table, unit_id: str) -> pa.Array:

@@ -15,12 +15,14 @@ from storage.units import unit_id
 from tasks.models import ModelChoice
 from vision.masks import rle_area, rle_union
 
-_MASKS = """
+# What was segmented before the table of partials was there has none.
+_MASKS_WITHOUT_PARTIAL = """
 SELECT label, image_id, width_px, height_px, rle
 FROM segments JOIN (
     SELECT image_id, any_value(width_px) AS width_px, any_value(height_px) AS height_px
     FROM images WHERE dataset = $dataset GROUP BY image_id
 ) USING (image_id)
+ANTI JOIN image_labels USING (unit_id, image_id, label)
 WHERE model_id = $model_id AND params_id = $params_id AND label_set_id = $label_set_id
 ORDER BY label, image_id
 """
@@ -64,8 +66,12 @@ def count_labels(root: str, dataset: str, choice: ModelChoice, run_id: str) -> S
         if version is None or lake.has_unit("units", unit):
             return StatsSummary(0, 0, already_counted=True)
         rows = session.sql(named_query("label_stats"), params=scope).to_arrow_table().to_pylist()
-        masks = session.sql(_MASKS, params=scope).to_arrow_table().to_pylist()
-    union_px = _union_areas(masks)
+        union_px = _union_areas(
+            session.sql(_MASKS_WITHOUT_PARTIAL, params=scope).to_arrow_table().to_pylist()
+        )
+        for label, area_px in session.execute(named_query("label_unions"), scope).fetchall():
+            union_px[label] += area_px
+    segments = sum(row["count"] for row in rows)
     for row in rows:
         row["union_area_px"] = union_px[row["label"]]
         row["computed_from"] = version
@@ -74,14 +80,14 @@ def count_labels(root: str, dataset: str, choice: ModelChoice, run_id: str) -> S
         stage="stats",
         unit_id=unit,
         subject=dataset,
-        inputs=len(masks),
+        inputs=segments,
         outputs=len(rows),
         run_id=run_id,
         model_id=choice.model_id,
         params_id=choice.params_id,
         label_set_id=choice.label_set_id,
     )
-    return StatsSummary(len(rows), len(masks), already_counted=False)
+    return StatsSummary(len(rows), segments, already_counted=False)
 
 
 def newest_label_stats(lake: Lake, dataset: str, choice: ModelChoice) -> list[dict[str, Any]]:
@@ -107,9 +113,9 @@ def _scope(dataset: str, choice: ModelChoice) -> dict[str, str]:
     }
 
 
-def _union_areas(masks: list[dict[str, Any]]) -> dict[str, int]:
+def _union_areas(masks: list[dict[str, Any]]) -> defaultdict[str, int]:
     """Pixels covered by at least one mask of a label, by label; `masks` sorted by label, image."""
-    areas: dict[str, int] = defaultdict(int)
+    areas: defaultdict[str, int] = defaultdict(int)
     for (label, _), group in groupby(masks, key=lambda row: (row["label"], row["image_id"])):
         of_image = list(group)
         height, width = of_image[0]["height_px"], of_image[0]["width_px"]

@@ -19,7 +19,6 @@ FIRST_LIVE_MODEL = "demo"
 DEMO_LABELLER_FILE = "clip.safetensors"
 
 _LOADING = Lock()
-_MOST_SLOTS = 8  # each holds the activations of an image
 
 
 class UnknownPresetError(ValueError):
@@ -68,12 +67,15 @@ class Compute:
         points_per_batch: Points decoded at once on an accelerator, if its memory suffices.
         images_per_batch: Images encoded at once on an accelerator, likewise.
         compiled: Whether the image encoder is compiled first.
+        most_slots: Images computed at once on a processor, if so many cores are free. A cluster
+            gives a task one core, whatever the machine has.
     """
 
     device: str = "auto"
     points_per_batch: int = 1024
     images_per_batch: int = 8
     compiled: bool = False
+    most_slots: int = 8  # each holds the activations of an image
 
     @classmethod
     def of(cls, settings: Settings) -> "Compute":
@@ -83,6 +85,7 @@ class Compute:
             settings.points_per_batch,
             settings.images_per_batch,
             settings.compile,
+            cls.most_slots if settings.engine == "threads" else 1,
         )
 
 
@@ -156,7 +159,7 @@ class ComputeSlots:
 
 
 @lru_cache
-def compute_slots(device: str) -> ComputeSlots:
+def compute_slots(compute: Compute) -> ComputeSlots:
     """The slots of a device: one on an accelerator, and as many as cores are free on a processor.
 
     Several images at once use the cores better than several threads on one small image do; where
@@ -165,7 +168,8 @@ def compute_slots(device: str) -> ComputeSlots:
     import torch  # importing a flow must not
 
     count = 1
+    device = compute.device
     if device == "cpu" or (device == "auto" and not torch.accelerator.is_available()):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        count = max(1, min(_MOST_SLOTS, (cores or 1) // torch.get_num_threads()))
+        count = max(1, min(compute.most_slots, (cores or 1) // torch.get_num_threads()))
     return ComputeSlots(count, BoundedSemaphore(count))

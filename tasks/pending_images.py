@@ -11,7 +11,8 @@ from storage.session import connect
 from tasks.models import ModelChoice
 
 _IMAGES = """
-SELECT image_id, min(uri), min(file_name), min(drop_id), dataset FROM images
+SELECT image_id, min(uri), min(file_name), min(drop_id), dataset, min(width_px), min(height_px)
+FROM images
 WHERE dataset = $dataset GROUP BY image_id, dataset ORDER BY image_id
 """
 
@@ -25,6 +26,8 @@ class PendingImage:
     file_name: str
     drop_id: str
     dataset: str
+    width_px: int
+    height_px: int
 
 
 @task(name="list-pending-images", cache_policy=NO_CACHE)

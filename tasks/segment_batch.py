@@ -31,7 +31,7 @@ from tasks.models import (
     load_models,
 )
 from tasks.pending_images import PendingImage
-from tasks.segment_rows import Segments, refusal_row, segment_rows
+from tasks.segment_rows import Segments, image_label_rows, refusal_row, segment_rows
 from vision.images import ImageError, decode_image
 
 DEATHS = 2
@@ -109,8 +109,9 @@ def segment_batch(
     if lake.has_unit("units", unit):
         return BatchSummary(0, 0, 0)
     started = time.perf_counter()
-    models, slots = load_models(choice, compute), compute_slots(compute.device)
+    models, slots = load_models(choice, compute), compute_slots(compute)
     segments: list[dict[str, Any]] = []
+    image_labels: list[dict[str, Any]] = []
     quarantine: list[dict[str, Any]] = []
     attempts = Attempts(store, "segment", unit_id("models", [], **models_used)[:12])
     work = _Work(store, models, slots, attempts, max_image_px)
@@ -119,11 +120,13 @@ def segment_batch(
             quarantine.append(refusal_row(image, found.rule, found.value))
         else:
             segments += segment_rows(image, choice, run_id, found)
+            image_labels += image_label_rows(image, choice, found)
         if on_image:
             on_image(image.file_name)
     # A report reads by label; one sorted file per unit lets it skip the rest.
     segments.sort(key=lambda row: (row["label"], row["image_id"]))
     lake.append("segments", segments, unit)
+    lake.append("image_labels", image_labels, unit)
     lake.append("quarantine", quarantine, unit)
     lake.commit_unit(
         stage="segment",

@@ -1,6 +1,7 @@
 """Rows of `segments` and `quarantine` for what was found on an image."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,6 +12,7 @@ from tasks.pending_images import PendingImage
 from tasks.quarantine import quarantine_row
 from vision.clip import LabelResult
 from vision.coco import make_finding
+from vision.masks import rle_area, rle_union
 from vision.segmenter import Mask
 
 Segments = Sequence[tuple[Mask, LabelResult]]
@@ -48,6 +50,36 @@ def segment_rows(
         | _measured(mask, label)
         | {"segment_id": own, "parent_id": None if mask.parent is None else ids[mask.parent]}
         for own, (mask, label) in zip(ids, found, strict=True)
+    ]
+
+
+def image_label_rows(
+    image: PendingImage, choice: ModelChoice, found: Segments
+) -> list[dict[str, Any]]:
+    """One row of `image_labels` for each label on an image, without its unit.
+
+    Args:
+        image: The image.
+        choice: The models that found the segments.
+        found: Masks with their labels.
+    """
+    masks_of: dict[str, list[Mask]] = defaultdict(list)
+    for mask, result in found:
+        masks_of[result.label].append(mask)
+    return [
+        {
+            "image_id": image.image_id,
+            "model_id": choice.model_id,
+            "params_id": choice.params_id,
+            "label_set_id": choice.label_set_id,
+            "label": label,
+            "count": len(masks),
+            "total_area_px": sum(int(mask.area_px) for mask in masks),
+            "union_area_px": rle_area(
+                rle_union([mask.rle for mask in masks], image.height_px, image.width_px)
+            ),
+        }
+        for label, masks in sorted(masks_of.items())
     ]
 
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 from storage.schemas.fields import MASK_CONVENTION
 from storage.schemas.images import ANNOTATIONS, IMAGES
 from storage.schemas.models import EVALUATIONS, MODELS, PROMOTIONS, TRAINING_RUNS
-from storage.schemas.segments import LABEL_STATS, REVIEWS, SEGMENTS
+from storage.schemas.segments import IMAGE_LABELS, LABEL_STATS, REVIEWS, SEGMENTS
 from storage.schemas.work import DROPS, QUARANTINE, UNITS
 
 SCHEMA_VERSION = 1
@@ -16,6 +16,7 @@ TABLES: dict[str, pa.Schema] = {
     "images": IMAGES,
     "annotations": ANNOTATIONS,
     "segments": SEGMENTS,
+    "image_labels": IMAGE_LABELS,
     "reviews": REVIEWS,
     "label_stats": LABEL_STATS,
     "models": MODELS,

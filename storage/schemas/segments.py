@@ -57,6 +57,20 @@ SEGMENTS = table_schema(
     column("rle", pa.string(), "Mask as compressed COCO counts."),
 )
 
+IMAGE_LABELS = table_schema(
+    "What there is of one label on one image, as one model cut it: what statistics are merged "
+    "from, so that no mask is read twice.",
+    UNIT_ID,
+    column("image_id", pa.string(), "The image.", "sha256"),
+    column("model_id", pa.string(), "Model that cut the segments."),
+    column("params_id", pa.string(), "Parameters of the mask generator."),
+    column("label_set_id", pa.string(), "Label set they were named with."),
+    column("label", pa.string(), "The label."),
+    column("count", pa.int64(), "Number of segments.", "count"),
+    column("total_area_px", pa.int64(), "Sum of the masks' areas.", "px"),
+    column("union_area_px", pa.int64(), "Pixels covered by at least one mask.", "px"),
+)
+
 REVIEWS = table_schema(
     "One decision of a person about one segment; the last one counts.",
     column("review_id", pa.string(), "Id of the decision."),

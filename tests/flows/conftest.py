@@ -38,7 +38,16 @@ class Mill:
 
     def tables(self) -> dict[str, list[str]]:
         """Every stored row of every table, sorted."""
-        names = ["drops", "images", "annotations", "segments", "label_stats", "quarantine", "units"]
+        names = [
+            "drops",
+            "images",
+            "annotations",
+            "segments",
+            "image_labels",
+            "label_stats",
+            "quarantine",
+            "units",
+        ]
         return {
             name: sorted(str(row) for row in self.lake.read(name, committed_only=False).to_pylist())
             for name in names

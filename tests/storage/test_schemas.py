@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from storage.schemas import TABLES, UNIT_TABLES
+from storage.schemas.document import PATH, tables_document
 from storage.settings import get_settings
 from storage.units import unit_id
 
@@ -33,7 +34,14 @@ def test_names_tell_the_unit_of_measured_columns(table: str):
 
 
 def test_the_tables_of_work_on_images_belong_to_units():
-    assert {"images", "annotations", "segments", "quarantine", "label_stats"} == UNIT_TABLES
+    assert {
+        "images",
+        "annotations",
+        "segments",
+        "image_labels",
+        "quarantine",
+        "label_stats",
+    } == UNIT_TABLES
 
 
 @given(st.lists(HEX), st.randoms())
@@ -110,3 +118,9 @@ def test_storage_imports_neither_torch_nor_prefect_nor_boto3_before_it_is_needed
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_page_about_the_tables_is_up_to_date():
+    assert PATH.read_text(encoding="utf-8") == tables_document(), (
+        "run python -m storage.schemas.document"
+    )

@@ -65,7 +65,7 @@ class SegmenterThatDies(SegmenterThatFails):
 def batch(filled):
     with connect(filled.lake) as session:
         rows = session.execute(
-            "SELECT image_id, uri, file_name, drop_id, dataset FROM images "
+            "SELECT image_id, uri, file_name, drop_id, dataset, width_px, height_px FROM images "
             "WHERE dataset = 'comics' ORDER BY image_id"
         ).fetchall()
     return [PendingImage(*row) for row in rows]
