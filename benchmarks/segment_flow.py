@@ -45,6 +45,7 @@ class Replay:
     def __init__(self, found: list[Segments]) -> None:
         self.points_per_batch = self.images_per_batch = 1
         self._found = cycle(found)
+        self._label = found[0][0][1]
 
     def segment_many(self, images: list[Pixels]) -> list[list[Mask]]:
         """Return the masks of other pages; the labels are kept with them."""
@@ -52,8 +53,7 @@ class Replay:
 
     def label_many(self, images: list[tuple[Pixels, list[Mask]]]) -> list[list[LabelResult]]:
         """Return a label for each mask."""
-        _, label = next(self._found)[0]
-        return [[label] * len(masks) for _, masks in images]
+        return [[self._label] * len(masks) for _, masks in images]
 
 
 def model_seconds(settings: Settings, pages: int) -> tuple[float, list[Segments]]:

@@ -8,6 +8,9 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from storage.settings import Settings, get_settings
 
+# One is read and stored while another is computed. Each holds the pixels of its next images.
+_BATCHES_AT_ONCE = 2
+
 
 class EngineMissingError(ImportError):
     """The package that connects Prefect to the engine is not installed.
@@ -44,7 +47,7 @@ def task_runner() -> TaskRunner[Any]:
             return DaskTaskRunner(address=address)
     except ImportError as error:
         raise EngineMissingError(settings.engine) from error
-    return ThreadPoolTaskRunner()
+    return ThreadPoolTaskRunner(max_workers=_BATCHES_AT_ONCE)
 
 
 @contextmanager
@@ -56,7 +59,8 @@ def task_resources(settings: Settings) -> Iterator[None]:
     if settings.engine == "ray":
         from prefect_ray.context import remote_options
 
-        with remote_options(num_gpus=settings.gpus_per_task):
+        # Left alone, Ray ends the process of a task with a GPU, and its loaded models.
+        with remote_options(num_gpus=settings.gpus_per_task, max_calls=0):
             yield
     elif settings.engine == "dask" and settings.gpus_per_task:
         from dask.base import annotate

@@ -4,6 +4,7 @@ The steps of a flow are written once, in its `run_*` function, which takes a `Ru
 functions pass `OnPrefect`; the command line passes `InProcess`, which needs no server.
 """
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -13,18 +14,22 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID, uuid4
 
+from httpx import HTTPError
 from prefect import Task
 from prefect.artifacts import (
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.exceptions import PrefectException
 from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.runtime import flow_run
 
 from flows.engines import task_resources
 from storage.settings import Settings, get_settings
 from tasks.report.data import Progress, StageTime
+
+_log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -155,11 +160,15 @@ class OnPrefect(Runner):
 
     def _show_progress(self, futures: list[PrefectFuture[Any]]) -> None:
         about = f"{self._stage}: {len(futures)} batches"
-        artifact = cast("UUID", create_progress_artifact(0.0, description=about))
-        shown = 0
-        for ended, _ in enumerate(as_completed(futures), start=1):
-            percent = 100 * ended // len(futures)
-            # Each is a request to the server, which thousands of batches need not make.
-            if percent > shown:
-                update_progress_artifact(artifact, float(percent))
-                shown = percent
+        try:
+            artifact = cast("UUID", create_progress_artifact(0.0, description=about))
+            shown = 0
+            for ended, _ in enumerate(as_completed(futures), start=1):
+                percent = 100 * ended // len(futures)
+                # Each is a request to the server, which thousands of batches need not make.
+                if percent > shown:
+                    update_progress_artifact(artifact, float(percent))
+                    shown = percent
+        except (PrefectException, HTTPError) as error:
+            # A picture of the work, which goes on without it.
+            _log.warning("no progress is shown: %s", error)

@@ -21,6 +21,7 @@ from storage.lake import Lake
 from storage.objects import ObjectNotFoundError, ObjectStore
 from storage.session import connect
 from storage.settings import get_settings
+from storage.versions import Versions
 from tasks.report.data import Progress
 from tasks.report.gather import as_bytes, image_key
 from vision.draw.contours import mask_box
@@ -84,6 +85,7 @@ def export_crops(
     dataset: str | None = None,
     background: Background = "transparent",
     max_px: int | None = None,
+    versions: Versions | None = None,
     progress: Progress | None = None,
 ) -> CropsSummary:
     """Write segments as `OUTPUT/<label>/<image>/[label]_[id]_[confidence].png`.
@@ -102,6 +104,7 @@ def export_crops(
         background: what becomes of the pixels beside the segment: `transparent` (RGBA),
             `white`, or `keep` (a plain rectangle).
         max_px: images with more pixels are left out; None takes the machine's `max_image_px`.
+        versions: older versions of tables to read, by table.
         progress: told after each segment, under the stage name `export crops`.
 
     Returns:
@@ -124,7 +127,7 @@ def export_crops(
     }
     written = skipped = images = unreadable = done = 0
     labels: Counter[str] = Counter()
-    with connect(lake) as session:
+    with connect(lake, versions) as session:
         slugs = label_slugs(
             name for (name,) in session.execute("SELECT DISTINCT label FROM segments").fetchall()
         )

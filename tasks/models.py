@@ -1,6 +1,8 @@
 """Resolve model references once a run, and load the models once a process."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from threading import BoundedSemaphore, Lock
@@ -31,6 +33,21 @@ class UnknownPresetError(ValueError):
     def __init__(self, preset: str) -> None:
         self.preset = preset
         super().__init__(f"no preset {preset!r}: give one of {', '.join(PRESETS)}")
+
+
+class ModelChangedError(RuntimeError):
+    """A reference leads to other weights than when the run chose its models.
+
+    Attributes:
+        reference: The reference.
+    """
+
+    def __init__(self, reference: str, chosen: str, found: str) -> None:
+        self.reference = reference
+        super().__init__(
+            f"model {reference!r} was {chosen} when the run began, but is {found} on this machine: "
+            "put the same weights on all machines and run again"
+        )
 
 
 @dataclass(frozen=True)
@@ -144,27 +161,51 @@ def _load_models(choice: ModelChoice, compute: Compute) -> LoadedModels:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     params = replace(PRESETS[choice.preset], precision=choice.precision)
     segmenter = load_segmenter(choice.segmenter, params, compute.device, compiled=compute.compiled)
+    if segmenter.model_id != choice.model_id:
+        raise ModelChangedError(choice.segmenter, choice.model_id, segmenter.model_id)
     if segmenter.on_accelerator:
         segmenter.points_per_batch = compute.points_per_batch
         segmenter.images_per_batch = compute.images_per_batch
     return LoadedModels(segmenter, load_labeller(choice.labeller, choice.labels, compute.device))
 
 
-@dataclass(frozen=True)
 class ComputeSlots:
-    """How many images a process computes at once; while it does, other threads read and store."""
+    """How many images a process computes at once; while it does, other threads read and store.
 
-    count: int
-    semaphore: BoundedSemaphore
+    Attributes:
+        count: The slots.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._free = BoundedSemaphore(count)
+        self._entrance = Lock()
+
+    @contextmanager
+    def taken(self, every: bool = False) -> Iterator[None]:
+        """Hold a slot, or all of them, as soon as they are free."""
+        number = self.count if every else 1
+        with self._entrance:
+            for _ in range(number):
+                self._free.acquire()
+        try:
+            yield
+        finally:
+            self._free.release(number)
 
 
-@lru_cache
 def compute_slots(compute: Compute) -> ComputeSlots:
-    """The slots of a device: one on an accelerator, and as many as cores are free on a processor.
+    """The slots of a process: one on an accelerator, and as many as cores are free on a processor.
 
     Several images at once use the cores better than several threads on one small image do; where
     torch has a thread for each core already (its default), there is one slot.
     """
+    with _LOADING:
+        return _compute_slots(compute)
+
+
+@lru_cache
+def _compute_slots(compute: Compute) -> ComputeSlots:
     import torch  # importing a flow must not
 
     count = 1
@@ -172,4 +213,4 @@ def compute_slots(compute: Compute) -> ComputeSlots:
     if device == "cpu" or (device == "auto" and not torch.accelerator.is_available()):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         count = max(1, min(compute.most_slots, (cores or 1) // torch.get_num_threads()))
-    return ComputeSlots(count, BoundedSemaphore(count))
+    return ComputeSlots(count)

@@ -5,11 +5,10 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from storage.errors import ObjectNotFoundError
 from storage.lake import Lake
 from storage.objects import ObjectStore, open_store
+from storage.session import connect
 from storage.units import unit_id
 from tasks.attempts import Attempts
 from tasks.image_inspection import image_failure
@@ -33,10 +33,12 @@ from tasks.models import (
 from tasks.pending_images import PendingImage
 from tasks.segment_rows import Segments, image_label_rows, refusal_row, segment_rows
 from vision.images import ImageError, decode_image
+from vision.masks import mask_to_rle
 
 DEATHS = 2
 """An image at which so many processes died is set aside."""
 
+_REFUSED_FILES = "SELECT file FROM stored.quarantine WHERE unit_id = $unit_id"
 _log = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[np.uint8]
@@ -73,6 +75,21 @@ class Refusal:
     value: str
 
 
+class AttemptsDifferError(RuntimeError):
+    """An image failed now, but not when an earlier attempt stored what fails in its batch.
+
+    Attributes:
+        file_name: The image.
+    """
+
+    def __init__(self, file_name: str, reason: str) -> None:
+        self.file_name = file_name
+        super().__init__(
+            f"{file_name} fails ({reason}), but did not in an attempt that ended too early; "
+            "run the same command again"
+        )
+
+
 @task(name="segment-batch", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=10)
 def segment_batch(
     batch: Sequence[PendingImage],
@@ -106,28 +123,29 @@ def segment_batch(
         "label_set_id": choice.label_set_id,
     }
     unit = unit_id("segment", image_ids, **models_used)
+    attempts = Attempts(store, unit)
     if lake.has_unit("units", unit):
+        attempts.forget()
         return BatchSummary(0, 0, 0)
     started = time.perf_counter()
     models, slots = load_models(choice, compute), compute_slots(compute)
-    segments: list[dict[str, Any]] = []
-    image_labels: list[dict[str, Any]] = []
-    quarantine: list[dict[str, Any]] = []
-    attempts = Attempts(store, "segment", unit_id("models", [], **models_used)[:12])
-    work = _Work(store, models, slots, attempts, max_image_px)
-    for image, found in work.outcomes(batch):
-        if isinstance(found, Refusal):
-            quarantine.append(refusal_row(image, found.rule, found.value))
-        else:
-            segments += segment_rows(image, choice, run_id, found)
-            image_labels += image_label_rows(image, choice, found)
+    found: dict[PendingImage, Segments | Refusal] = {}
+    for image, outcome in _Work(store, models, slots, attempts, max_image_px).outcomes(batch):
+        found[image] = outcome
         if on_image:
             on_image(image.file_name)
+    refused = _store_refusals(lake, unit, found)
+    cut = {
+        image: of
+        for image, of in found.items()
+        if not isinstance(of, Refusal) and image not in refused
+    }
+    segments = [row for image, of in cut.items() for row in segment_rows(image, choice, run_id, of)]
     # A report reads by label; one sorted file per unit lets it skip the rest.
     segments.sort(key=lambda row: (row["label"], row["image_id"]))
     lake.append("segments", segments, unit)
-    lake.append("image_labels", image_labels, unit)
-    lake.append("quarantine", quarantine, unit)
+    partials = [row for image, of in cut.items() for row in image_label_rows(image, choice, of)]
+    lake.append("image_labels", partials, unit)
     lake.commit_unit(
         stage="segment",
         unit_id=unit,
@@ -138,16 +156,37 @@ def segment_batch(
         image_ids=image_ids,
         **models_used,
     )
-    attempts.forget(work.suspects)
+    attempts.forget()
     return BatchSummary(
-        images=len(batch) - len(quarantine),
+        images=len(cut),
         segments=len(segments),
-        quarantined=len(quarantine),
+        quarantined=len(refused),
         seconds=time.perf_counter() - started,
         points_per_batch=models.segmenter.points_per_batch,
         images_per_batch=models.segmenter.images_per_batch,
         worker=f"{socket.gethostname()}:{os.getpid()}",
     )
+
+
+def _store_refusals(
+    lake: Lake, unit: str, found: Mapping[PendingImage, Segments | Refusal]
+) -> set[PendingImage]:
+    """Store which images are set aside, and return them.
+
+    It is stored first and stays: another attempt at the same unit, which may have refused others,
+    may have stored it before.
+    """
+    refused = {image: of for image, of in found.items() if isinstance(of, Refusal)}
+    rows = [refusal_row(image, refusal.rule, refusal.value) for image, refusal in refused.items()]
+    if lake.append("quarantine", rows, unit):
+        return set(refused)
+    with connect(lake) as session:
+        stored = session.execute(_REFUSED_FILES, {"unit_id": unit}).fetchall()
+    settled = {image for image in found if (image.file_name,) in stored}
+    if more := refused.keys() - settled:
+        image = next(iter(more))
+        raise AttemptsDifferError(image.file_name, refused[image].value)
+    return settled
 
 
 def segment_images(models: LoadedModels, images: Sequence[Pixels]) -> list[Segments]:
@@ -178,22 +217,19 @@ class _Work:
         self._slots = slots
         self._attempts = attempts
         self._max_image_px = max_image_px
-        self.suspects: list[str] = []
 
     def outcomes(
         self, batch: Sequence[PendingImage]
     ) -> Iterator[tuple[PendingImage, Segments | Refusal]]:
         """Yield what each image gave, as they are done."""
-        deaths = self._attempts.deaths(image.image_id for image in batch)
-        self.suspects = list(deaths)
+        past = self._attempts.past()
         others = []
         for image in batch:
-            if deaths[image.image_id] >= DEATHS:
-                value = f"{deaths[image.image_id]} processes died at it"
-                yield image, Refusal("image.process_died", value)
-            elif image.image_id in deaths:
-                # Alone, so that none beside it is suspected if it kills this process too.
-                yield from self._together([image])
+            deaths = past.deaths[image.image_id]
+            if deaths >= DEATHS:
+                yield image, Refusal("image.process_died", f"{deaths} processes died at it")
+            elif image.image_id in past.suspects:
+                yield from self._together([image], nothing_beside=True)
             else:
                 others.append(image)
         size = max(1, self._models.segmenter.images_per_batch)
@@ -204,41 +240,37 @@ class _Work:
                 yield from done
 
     def _together(
-        self, group: Sequence[PendingImage]
+        self, group: Sequence[PendingImage], nothing_beside: bool = False
     ) -> list[tuple[PendingImage, Segments | Refusal]]:
         read = [(image, self._read(image)) for image in group]
         good = [(image, rgb) for image, rgb in read if not isinstance(rgb, Refusal)]
         refused = [(image, rgb) for image, rgb in read if isinstance(rgb, Refusal)]
-        with self._slots.semaphore, self._attempted([image.image_id for image, _ in good]):
+        if not good:
+            return [*refused]
+        with ExitStack() as after, self._slots.taken(every=nothing_beside):
+            attempt = self._attempts.begin([image.image_id for image, _ in good])
+            after.callback(self._attempts.end, attempt)
             found = self._compute(good)
         return [*refused, *zip((image for image, _ in good), found, strict=True)]
 
     def _compute(
         self, group: Sequence[tuple[PendingImage, Pixels]]
     ) -> Sequence[Segments | Refusal]:
-        if not group:
-            return []
         try:
             return segment_images(self._models, [rgb for _, rgb in group])
         except Exception:
             _log.warning("%s failed; trying one by one", group[0][0].file_name, exc_info=True)
-            return [self._alone(image, rgb) for image, rgb in group]
+            return [self._alone(rgb) for _, rgb in group]
 
-    def _alone(self, image: PendingImage, rgb: Pixels) -> Segments | Refusal:
+    def _alone(self, rgb: Pixels) -> Segments | Refusal:
         try:
             return segment_images(self._models, [rgb])[0]
         except Exception as error:
-            # If another image fails too, it is the models or the machine: nothing is committed.
-            self._models.segmenter.segment(_plain_image())
+            # If a plain image fails too, it is the models or the machine: nothing is committed.
+            plain, square = _plain_image()
+            self._models.segmenter.segment(plain)
+            self._models.labeller.label(plain, [square])
             return Refusal("image.fails", f"{type(error).__name__}: {error}")
-
-    @contextmanager
-    def _attempted(self, image_ids: Sequence[str]) -> Iterator[None]:
-        for image_id in image_ids:
-            self._attempts.begin(image_id)
-        yield
-        for image_id in image_ids:
-            self._attempts.end(image_id)
 
     def _read(self, image: PendingImage) -> Pixels | Refusal:
         # By id and ending, so that a root that was moved or mounted elsewhere still works.
@@ -255,8 +287,9 @@ class _Work:
             return Refusal(failure.rule, failure.value)
 
 
-def _plain_image() -> Pixels:
-    """A gray square with a darker one in it, which any model can be asked about."""
-    rgb = np.full((64, 64, 3), 200, np.uint8)
-    rgb[16:48, 16:48] = 60
-    return rgb
+def _plain_image() -> tuple[Pixels, bytes]:
+    """A gray square with a darker one in it, which any models can be asked about, and its mask."""
+    inside = np.zeros((64, 64), np.bool_)
+    inside[16:48, 16:48] = True
+    rgb = np.where(inside[..., None], 60, 200).astype(np.uint8).repeat(3, axis=2)
+    return rgb, mask_to_rle(inside)

@@ -7,6 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from storage.lake import Lake
 from storage.objects import open_store
+from storage.versions import Versions
 from tasks.models import ModelChoice
 from tasks.report.data import Progress, ReportData, StageTime
 
@@ -52,8 +53,9 @@ def report_data(
     stages: Sequence[StageTime] = (),
     next_commands: Sequence[tuple[str, str]] = (),
     progress: Progress | None = None,
+    versions: Versions | None = None,
 ) -> ReportData:
-    """The figures and pictures of a dataset; see `write_report`."""
+    """The figures and pictures of a dataset, of these versions of tables; see `write_report`."""
     # Drawing pulls in OpenCV, which those who only deploy or plan do not need.
     from tasks.report.gather import gather_report
 
@@ -69,4 +71,5 @@ def report_data(
         next_commands=next_commands,
         facts=(("preset", choice.preset), ("labels from", choice.labeller)),
         progress=progress,
+        versions=versions,
     )

@@ -54,10 +54,11 @@ class ColorLabeller:
     def label_many(self, images):
         return [self.label(rgb, masks) for rgb, masks in images]
 
-    def label(self, rgb, masks: Sequence[Mask]):
+    def label(self, rgb, masks: Sequence[bytes | Mask]):
         results = []
         for mask in masks:
-            pixels = rgb[rle_to_mask(mask.rle, *rgb.shape[:2])].astype(float)
+            counts = mask if isinstance(mask, bytes) else mask.rle
+            pixels = rgb[rle_to_mask(counts, *rgb.shape[:2])].astype(float)
             shares = pixels.mean(axis=0) / max(1.0, pixels.mean(axis=0).sum())
             ranked = sorted(zip(self.names, shares, strict=True), key=lambda pair: -pair[1])
             margin = ranked[0][1] - ranked[1][1]

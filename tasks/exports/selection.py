@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from storage.lake import Lake
 from storage.queries import named_query
 from storage.session import connect
+from storage.versions import Versions
 
 Source = Literal["segments", "annotations"]
 
@@ -58,7 +59,7 @@ class Selection:
     min_score: float = 0.0
     split: str | None = None
     empty_images: bool = False
-    versions: Mapping[str, int] = field(default_factory=dict)
+    versions: Versions = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse filters that the source cannot have.

@@ -10,6 +10,7 @@ from storage.lake import Lake
 from storage.objects import ObjectNotFoundError, ObjectStore
 from storage.session import connect
 from storage.settings import get_settings
+from storage.versions import Versions
 from tasks.report.data import (
     LabelRow,
     PageOverlay,
@@ -93,6 +94,7 @@ def gather_report(
     facts: Sequence[tuple[str, str]] = (),
     next_commands: Sequence[tuple[str, str]] = (),
     progress: Progress | None = None,
+    versions: Versions | None = None,
 ) -> ReportData:
     """Collect what a report shows.
 
@@ -115,13 +117,14 @@ def gather_report(
         facts: further (name, value) pairs for the foot of the report.
         next_commands: (what it does, command) pairs to try next.
         progress: told of each picture, under the stage name `report`.
+        versions: older versions of tables to read, by table.
 
     Returns:
         The report's data.
     """
     most_px = get_settings().max_image_px if max_px is None else max_px
     chosen = {"model_id": model_id, "params_id": params_id, "label_set_id": label_set_id}
-    with connect(lake) as session:
+    with connect(lake, versions) as session:
         session.execute(_CHOSEN, {"dataset": dataset})
         session.execute(_CHOSEN_RUN, chosen)
         session.execute(_CHOSEN_SEGMENTS)

@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -17,60 +18,75 @@ def store(tmp_path):
     return open_store(str(tmp_path))
 
 
-def attempt_and_die(root, image_id):
-    Attempts(open_store(root), "segment", "models").begin(image_id)
+def attempt_and_die(root, *groups):
+    own = Attempts(open_store(root), "unit")
+    for group in groups:
+        own.begin(group)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die(root, image_id):
+def die(root, *groups):
     process = multiprocessing.get_context("spawn").Process(
-        target=attempt_and_die, args=(root, image_id)
+        target=attempt_and_die, args=(str(root), *groups)
     )
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
 
 
-def test_what_ended_is_no_death(store):
-    own = Attempts(store, "segment", "models")
-    own.begin(IMAGE)
-    own.end(IMAGE)
-    assert not Attempts(store, "segment", "models").deaths([IMAGE])
+def past(store):
+    found = Attempts(store, "unit").past()
+    return found.suspects, dict(found.deaths)
+
+
+def test_what_ended_leaves_nothing(store):
+    own = Attempts(store, "unit")
+    own.end(own.begin([IMAGE, OTHER]))
+    assert past(store) == (frozenset(), {})
     assert not list(store.list())
 
 
-def test_each_process_that_died_counts_once_and_for_its_image_only(store, tmp_path):
-    die(str(tmp_path), IMAGE)
-    die(str(tmp_path), IMAGE)
-    deaths = Attempts(store, "segment", "models").deaths([IMAGE, OTHER])
-    assert deaths == {IMAGE: 2}
-    assert not Attempts(store, "segment", "other-models").deaths([IMAGE])
+def test_an_image_that_processes_died_at_alone_is_known(store, tmp_path):
+    for _ in range(2):
+        die(tmp_path, [IMAGE])
+    assert past(store) == ({IMAGE}, {IMAGE: 2})
+    assert not Attempts(store, "another-unit").past().suspects
+
+
+@pytest.mark.parametrize("groups", [([IMAGE, OTHER],), ([IMAGE], [OTHER])])
+def test_of_several_images_at_once_each_is_a_suspect_and_none_known(store, tmp_path, groups):
+    for _ in range(3):
+        die(tmp_path, *groups)
+    assert past(store) == ({IMAGE, OTHER}, {})
 
 
 def test_what_is_finished_is_forgotten(store, tmp_path):
-    die(str(tmp_path), IMAGE)
-    die(str(tmp_path), OTHER)
-    own = Attempts(store, "segment", "models")
-    own.forget([IMAGE])
-    assert own.deaths([IMAGE, OTHER]) == {OTHER: 1}
+    die(tmp_path, [IMAGE])
+    Attempts(store, "unit").forget()
+    assert not list(store.list())
 
 
 def test_an_attempt_of_a_living_process_is_no_death(store, monkeypatch):
-    Attempts(store, "segment", "models").begin(IMAGE)
-    monkeypatch.setattr(module, "_PROCESS", "another")
     monkeypatch.setattr(module.os, "getpid", os.getppid)
-    living = Attempts(store, "segment", "models")
-    living.begin(IMAGE)
+    monkeypatch.setattr(module, "LONGEST", timedelta(0))
+    Attempts(store, "unit").begin([IMAGE])
     monkeypatch.undo()
-    assert not Attempts(store, "segment", "models").deaths([IMAGE])
+    assert past(store) == ({IMAGE}, {})
 
 
 def test_of_another_machine_only_an_old_attempt_is_a_death(store, monkeypatch):
     monkeypatch.setattr(module, "_HOST", "far-away")
-    Attempts(store, "segment", "models").begin(IMAGE)
+    Attempts(store, "unit").begin([IMAGE])
     monkeypatch.undo()
-    own = Attempts(store, "segment", "models")
-    assert not own.deaths([IMAGE])
-    monkeypatch.setattr(module, "LONGEST", timedelta(0))
-    assert own.deaths([IMAGE]) == {IMAGE: 1}
+    assert past(store) == ({IMAGE}, {})
+    monkeypatch.setattr(module, "LONGEST", timedelta(seconds=-1))
+    assert past(store) == ({IMAGE}, {IMAGE: 1})
     assert len(list(store.list())) == 1
+
+
+def test_threads_may_ask_at_once(store, tmp_path):
+    die(tmp_path, [IMAGE])
+    own = Attempts(store, "unit")
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: own.past(), range(40)))
+    assert {dict(one.deaths)[IMAGE] for one in found} == {1}

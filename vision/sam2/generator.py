@@ -7,6 +7,7 @@ parameters, at any image size, in a fraction of its time and memory on a process
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -82,21 +83,22 @@ class AutomaticMaskGenerator:
                     "rgb must be uint8 with shape (height, width, 3) and at least one pixel, "
                     f"but got {rgb.dtype} with shape {rgb.shape}"
                 )
-        found: list[list[tuple[Crop, Candidates]]] = [[] for _ in images]
         places = [
             (place, crop)
             for place, rgb in enumerate(images)
             for crop in image_crops(rgb.shape[0], rgb.shape[1], self.params)
         ]
-        for (place, crop), embedding in self._embed(images, places):
+        # An image at a time, so that no more than its candidates are in memory.
+        masks = []
+        for place, crops in groupby(self._embed(images, places), key=lambda item: item[0][0]):
             height_px, width_px = images[place].shape[:2]
-            candidates = self._decode(embedding, crop)
-            best = best_of_crop(candidates, crop, height_px, width_px, self.params)
-            found[place].append((crop, best))
-        return [
-            self._whole(own, rgb.shape[0], rgb.shape[1])
-            for own, rgb in zip(found, images, strict=True)
-        ]
+            found = []
+            for (_, crop), embedding in crops:
+                candidates = self._decode(embedding, crop)
+                best = best_of_crop(candidates, crop, height_px, width_px, self.params)
+                found.append((crop, best))
+            masks.append(self._whole(found, height_px, width_px))
+        return masks
 
     def _whole(
         self, found: list[tuple[Crop, Candidates]], height_px: int, width_px: int
