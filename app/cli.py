@@ -10,16 +10,30 @@ from app.checks import check
 from app.demo import demo
 from app.exports import export
 from app.failures import exit_code_of, message_of
+from app.maintenance import maintain
 from app.masks import masks
+from app.opening import open_lake
 from app.options import WRONG_USE
 from app.predict import predict
-from app.queries import sql
+from app.queries import query, sql
 from app.registry import models
-from app.runs import ingest, nightly, segment, stats
+from app.retraction import retract
+from app.runs import ingest, nightly, segment
+from app.statistics import stats
+from app.verification import verify
 
 INTERRUPTED = 130
 # What these have finished is kept, and not done again.
-_RESUMING = {("demo",), ("ingest",), ("segment",), ("stats",), ("nightly",), ("export", "crops")}
+_RESUMING = {
+    ("demo",),
+    ("ingest",),
+    ("segment",),
+    ("stats",),
+    ("nightly",),
+    ("export", "crops"),
+    ("maintain",),
+    ("retract",),
+}
 
 app = typer.Typer(
     name="segmill",
@@ -43,8 +57,13 @@ def segmill(
         raise typer.Exit
 
 
-for verb in (demo, ingest, check, masks, segment, stats, nightly, sql, predict, calibrate):
+_VERBS = (
+    demo, ingest, check, masks, segment, stats, nightly, sql, query, predict, calibrate, maintain,
+    retract, verify,
+)  # fmt: skip
+for verb in _VERBS:
     app.command()(verb)
+app.command("open")(open_lake)
 app.add_typer(export, name="export")
 app.add_typer(models, name="models")
 

@@ -9,17 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.options import (
-    FINDINGS,
-    Json,
-    Quiet,
-    Root,
-    plural,
-    print_json,
-    say,
-    settings_for,
-    table_version,
-)
+from app.options import FINDINGS, AsOf, Json, Quiet, Root, plural, print_json, say, settings_for
 
 if TYPE_CHECKING:
     from tasks.exports.dataset import DatasetFormat, ExportSummary
@@ -46,10 +36,6 @@ MinScore = Annotated[
 OnlySplit = Annotated[str | None, typer.Option("--split", help="Only images of this split.")]
 EmptyImages = Annotated[
     bool, typer.Option("--empty-images", help="Also images on which nothing fits.")
-]
-AsOf = Annotated[
-    list[str] | None,
-    typer.Option(metavar="TABLE=VERSION", help="Read an older version of a table."),
 ]
 Images = Annotated[
     bool,
@@ -115,9 +101,13 @@ def _write(
     from app.terminal import stage_progress
     from storage.lake import Lake
     from storage.objects import open_store
+    from storage.versions import versions_as_of
     from tasks.exports.dataset import export_dataset
     from tasks.exports.selection import Selection
 
+    settings = settings_for(root)
+    lake = Lake.open(settings.root)
+    versions = versions_as_of(lake, as_of or ())
     try:
         selection = Selection(
             source=source,
@@ -127,14 +117,13 @@ def _write(
             min_score=min_score,
             split=split,
             empty_images=empty_images,
-            versions=dict(table_version(item) for item in as_of or ()),
+            versions=versions,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    settings = settings_for(root)
     with stage_progress(quiet=quiet or as_json) as progress:
         summary = export_dataset(
-            Lake.open(settings.root),
+            lake,
             open_store(settings.root),
             output,
             form,

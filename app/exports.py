@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from app.dataset_exports import coco, coco_panoptic, comic, sa1b, yolo
-from app.options import FINDINGS, Json, Quiet, Root, plural, print_json, say, settings_for
+from app.options import FINDINGS, AsOf, Json, Quiet, Root, plural, print_json, say, settings_for
 
 export = typer.Typer(no_args_is_help=True, help="Take results out.")
 export.command()(coco)
@@ -29,6 +29,7 @@ def crops(
         Literal["transparent", "white", "keep"], typer.Option(help="What is around the mask.")
     ] = "transparent",
     dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
+    as_of: AsOf = None,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -45,12 +46,14 @@ def crops(
     from app.terminal import stage_progress
     from storage.lake import Lake
     from storage.objects import open_store
+    from storage.versions import versions_as_of
     from tasks.export_crops import export_crops
 
     settings = settings_for(root)
+    lake = Lake.open(settings.root)
     with stage_progress(quiet=quiet or as_json) as progress:
         summary = export_crops(
-            Lake.open(settings.root),
+            lake,
             open_store(settings.root),
             output,
             label=label,
@@ -59,6 +62,7 @@ def crops(
             dataset=dataset,
             background=background,
             max_px=settings.max_image_px,
+            versions=versions_as_of(lake, as_of or ()),
             progress=progress,
         )
     if as_json:

@@ -24,6 +24,14 @@ Dataset = Annotated[str, typer.Option(help="The dataset the images belong to.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+AsOf = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TIME|TABLE=VERSION",
+        help="Read the tables as they were: at a time (2026-11-01, 2026-11-01T02:00, UTC unless it "
+        "ends in +01:00), or one of them at a version; can be given several times.",
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -73,18 +81,6 @@ def settings_for(root: str | None) -> "Settings":
     if "://" in chosen and not chosen.startswith("s3://"):
         raise typer.BadParameter(f"a root is a folder or s3://bucket/prefix, not {chosen!r}")
     return settings.model_copy(update={"root": root}) if root else settings
-
-
-def table_version(text: str) -> tuple[str, int]:
-    """Read `TABLE=VERSION`.
-
-    Raises:
-        typer.BadParameter: If it is none.
-    """
-    table, _, version = text.partition("=")
-    if not version.isdecimal():
-        raise typer.BadParameter(f"expected TABLE=VERSION, but got {text!r}")
-    return table, int(version)
 
 
 def print_json(answer: Any) -> None:

@@ -1,6 +1,5 @@
-"""The verbs that run flows: ingest, segment, stats, nightly. None of them needs a server."""
+"""The verbs that run flows: ingest, segment, nightly. None of them needs a server."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +17,6 @@ from app.options import (
     Preset,
     Quiet,
     Root,
-    answer_console,
     plural,
     print_json,
     say,
@@ -119,61 +117,6 @@ def segment(
         run = InProcess(progress)
         summary = run_segment(dataset, choice, settings, run, max_batches)
     _report_segment(summary, as_json, quiet)
-
-
-def stats(
-    dataset: Dataset = "default",
-    model: Model = None,
-    clip_model: ClipModel = None,
-    labels: Labels = None,
-    preset: Preset = None,
-    precision: Precision = None,
-    html: Annotated[Path | None, typer.Option(help="Also write a page with pictures.")] = None,
-    root: Root = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Count the segments of a dataset by label: how many, on how many images, how large.
-
-    Examples:
-      segmill stats
-
-      segmill stats --dataset street --labels street --html street.html
-    """
-    from flows.requests import StatsRequest
-    from flows.running import InProcess
-    from flows.stats import run_stats
-    from storage.lake import Lake
-    from tasks.label_stats import newest_label_stats
-    from tasks.models import choose_models
-
-    settings = settings_for(root)
-    request = StatsRequest(
-        dataset=dataset,
-        model=model,
-        clip_model=clip_model,
-        labels=labels,
-        preset=preset,
-        precision=precision,
-    )
-    choice = choose_models.fn(**request.models(settings))
-    run_stats(dataset, choice, settings, InProcess())
-    rows = newest_label_stats(Lake.open(settings.root), dataset, choice)
-    if html is not None:
-        from tasks.report.render import render_report
-        from tasks.write_report import report_data
-
-        page = render_report(report_data(settings.root, dataset, choice))
-        html.write_text(page, encoding="utf-8")
-        say(f"wrote {html}", quiet)
-    if as_json:
-        print_json({"dataset": dataset, "model_id": choice.model_id, "labels": rows})
-        return
-    from app.terminal import print_table
-
-    columns = ("label", "count", "images", "total_area_px", "union_area_px", "mean_area_px",
-               "median_area_px", "mean_score")  # fmt: skip
-    print_table(columns, [[row[name] for name in columns] for row in rows], answer_console())
 
 
 def nightly(

@@ -24,12 +24,12 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from app.bars import bar
+from app.cells import cell
 from tasks.report.data import Progress, ReportData
 from vision.coco import Finding
 from vision.draw.colors import hex_color, label_colors
 
-_CHART_CELLS = 24
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 _MOST_QUARANTINE_ROWS = 12
 _FINDING_COLUMNS = ("file", "pointer", "rule", "value", "expected")
 _FINDINGS_OF_A_RULE = 3
@@ -114,9 +114,10 @@ def print_table(
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for index, name in enumerate(columns):
         numeric = any(isinstance(row[index], int | float) for row in rows)
-        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+        heading = cell(name)
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(cell(value) for value in row))
     (console or Console()).print(table)
 
 
@@ -203,9 +204,11 @@ def _labels(data: ReportData) -> Table:
         table.add_column(name, justify="right")
     for row in data.labels:
         color = hex_color(colors[row.label])
+        label = cell(row.label)
+        label.stylize("bold")
         table.add_row(
-            Text(row.label, style="bold"),
-            Text(_bar(row.count / largest), style=color),
+            label,
+            Text(bar(row.count / largest), style=color),
             f"{row.count:,}",
             f"{row.images:,}",
             f"{row.mean_area_px:,.0f}",
@@ -237,27 +240,11 @@ def _stages(data: ReportData) -> Table:
     table.add_column(justify="right")
     table.add_column(style="dim", overflow="fold")
     for stage in data.stages:
-        bar = _bar(stage.seconds / longest)
-        table.add_row(Text(stage.stage), bar, f"{stage.seconds:.1f} s", Text(stage.detail))
+        drawn = bar(stage.seconds / longest)
+        table.add_row(Text(stage.stage), drawn, f"{stage.seconds:.1f} s", Text(stage.detail))
     total = sum(stage.seconds for stage in data.stages)
     table.add_row("together", "", Text(f"{total:.1f} s", style="bold"), "")
     return table
-
-
-def _bar(share: float) -> str:
-    """A horizontal bar of up to `_CHART_CELLS` cells, in steps of an eighth of a cell."""
-    eighths = max(1, round(share * _CHART_CELLS * 8)) if share > 0 else 0
-    return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
-
-
-def _cell(value: Any) -> Text:
-    if value is None:
-        return Text("null", style="dim")
-    if isinstance(value, float):
-        return Text(f"{value:.6g}" if abs(value) < 1e6 else f"{value:.1f}")
-    if isinstance(value, bytes):
-        value = value.decode("ascii", "backslashreplace")
-    return Text(str(value))
 
 
 def print_findings(found: Sequence[Finding], console: Console, every: bool = False) -> None:

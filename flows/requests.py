@@ -97,3 +97,11 @@ class NightlyRequest(ModelRequest):
 
     source: Source = None
     report: Annotated[bool, Field(description="Write a page to reports/ at the end.")] = True
+
+
+class MaintainRequest(BaseModel):
+    """Merge small files of the tables, delete old ones, checkpoint the logs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dry_run: Annotated[bool, Field(description="Say what would be done; change nothing.")] = False

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from storage.maintenance import TableMaintenance
 from tasks.curation import CurationSummary
 from tasks.ingest_drop import DropSummary
 from tasks.label_stats import StatsSummary
@@ -68,6 +69,43 @@ class IngestSummary(BaseModel):
         if bad:
             worst = max(drop.bad_fraction for drop in bad)
             raise QuarantineLimitError([drop.source for drop in bad], worst, limit)
+
+
+class TablesDamagedError(RuntimeError):
+    """Tables hold damaged files and were left alone; the others were maintained.
+
+    Attributes:
+        damaged: What is wrong, a sentence a table.
+    """
+
+    def __init__(self, damaged: list[str]) -> None:
+        self.damaged = damaged
+        super().__init__("not maintained: " + "; ".join(damaged))
+
+
+class MaintainSummary(BaseModel):
+    """What `maintain` did, or in a dry run what it would do.
+
+    Attributes:
+        tables: Each table that was ever written.
+        damaged: What is wrong with tables that were left alone.
+        retention_hours: How long files stay that the newest tables do not need, h.
+        dry_run: Whether nothing was changed.
+    """
+
+    tables: list[TableMaintenance]
+    damaged: list[str]
+    retention_hours: int
+    dry_run: bool
+
+    def raise_for_damage(self) -> None:
+        """Fail the run where a table holds a damaged file.
+
+        Raises:
+            TablesDamagedError: If one does.
+        """
+        if self.damaged:
+            raise TablesDamagedError(self.damaged)
 
 
 class SegmentSummary(BaseModel):

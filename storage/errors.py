@@ -8,12 +8,19 @@ StorageError
 ├── ConditionalWritesError      the store ignores "create only if absent"
 ├── LakePathError               the folder cannot hold Delta tables
 ├── UnknownTableError           no such table in the lake
-├── UnknownVersionError         the table has no such version, or no longer
+├── UnknownVersionError         the table has no such version yet
+├── VersionGoneError            the table had such a version, but can no longer be read at it
+├── AsOfError                   an `as of` names neither a version nor a time that is past
 ├── RowsRefusedError            rows do not fit the table's schema
 ├── SchemaDriftError            a stored column has another type
 ├── CommitConflictError         other writers won every attempt
+├── DamagedFileError            a file of a table is missing, or not what was written
+├── UnknownProvenanceError      nothing was made by what a retraction names
 ├── QueryRefusedError           the SQL does more than read
+├── QueryParametersError        the SQL names other $parameters than there are values
 ├── QueryTimeoutError           the SQL ran past its time limit
+├── QueryResultTooLargeError    the SQL answers with more than fits
+├── UnknownColumnError          a newer version of the program wrote the column
 └── UnknownQueryError           no named query of this name
 """
 
@@ -93,12 +100,26 @@ class UnknownTableError(StorageError, KeyError):
 
 
 class UnknownVersionError(StorageError, LookupError):
-    """A table has no such version: it is not there yet, or was cleaned up."""
+    """A table has no such version yet."""
 
     def __init__(self, table: str, version: int, newest: int) -> None:
         self.table = table
         self.version = version
         super().__init__(f"Table {table!r} has no version {version}; its newest is {newest}")
+
+
+class VersionGoneError(StorageError, LookupError):
+    """A table had such a version, but its log or its files were cleaned up since."""
+
+    def __init__(self, table: str, asked: str, reason: str) -> None:
+        self.table = table
+        super().__init__(
+            f"Table {table!r} can no longer be read at {asked}: {reason}; ask for a later one"
+        )
+
+
+class AsOfError(StorageError, ValueError):
+    """What should name a version or a time that is past names neither."""
 
 
 class RowsRefusedError(StorageError, ValueError):
@@ -115,7 +136,10 @@ class SchemaDriftError(StorageError):
     def __init__(self, table: str, column: str, stored: str, expected: str) -> None:
         self.table = table
         self.column = column
-        super().__init__(f"Column {table}.{column} should be {expected}, but is stored as {stored}")
+        super().__init__(
+            f"Column {table}.{column} should be {expected}, but is stored as {stored}; "
+            "use the version of SegMill that wrote it, or read an older version of the table"
+        )
 
 
 class CommitConflictError(StorageError):
@@ -130,8 +154,47 @@ class CommitConflictError(StorageError):
         )
 
 
+class DamagedFileError(StorageError):
+    """A file of a table is missing, or holds other bytes than were written."""
+
+    def __init__(self, table: str, uri: str, reason: str) -> None:
+        self.table = table
+        self.uri = uri
+        self.reason = reason
+        super().__init__(
+            f"Damaged file of table {table!r}: {uri}: {reason}; "
+            "put the file back from a backup or from the bucket's older versions"
+        )
+
+
+class UnknownProvenanceError(StorageError, LookupError):
+    """No finished unit of work was made by what a retraction names."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind = kind
+        self.name = name
+        names = sorted(known)
+        shown = ", ".join(names[-10:]) + (f" and {len(names) - 10} older" if names[10:] else "")
+        super().__init__(
+            f"Nothing in the tables comes from {kind} {name!r}; "
+            + (f"expected one of {shown}" if names else f"they name no {kind} at all")
+        )
+
+
 class QueryRefusedError(StorageError, ValueError):
     """The SQL is not one statement that only reads."""
+
+
+class QueryParametersError(StorageError, ValueError):
+    """The values that were given are not those that the SQL asks for by `$name`."""
+
+    def __init__(self, missing: Iterable[str], unused: Iterable[str], named: Iterable[str]) -> None:
+        self.missing = sorted(missing)
+        self.unused = sorted(unused)
+        names = ", ".join(f"${name}" for name in sorted(named)) or "none"
+        parts = [f"${name} has no value" for name in self.missing]
+        parts += [f"a value for ${name} is not used" for name in self.unused]
+        super().__init__(f"{'; '.join(parts)}. The parameters of this SQL: {names}")
 
 
 class QueryTimeoutError(StorageError, TimeoutError):
@@ -139,7 +202,32 @@ class QueryTimeoutError(StorageError, TimeoutError):
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        super().__init__(f"The query was stopped after {seconds:g} s")
+        super().__init__(
+            f"The query was stopped after {seconds:g} s; ask for less, or allow it more time"
+        )
+
+
+class QueryResultTooLargeError(StorageError):
+    """The SQL answers with more than is held in memory."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        super().__init__(
+            f"The answer has more than {most_bytes / 2**20:,.0f} MiB; add a LIMIT, choose columns, "
+            "or read the tables with another program (segmill open)"
+        )
+
+
+class UnknownColumnError(StorageError, LookupError):
+    """A column is stored that this version of the program does not know."""
+
+    def __init__(self, table: str, column: str) -> None:
+        self.table = table
+        self.column = column
+        super().__init__(
+            f"Column {column!r} of table {table!r} was written by a newer version of SegMill, "
+            "and this one does not know it: upgrade, or leave it out"
+        )
 
 
 class UnknownQueryError(StorageError, KeyError):

@@ -11,47 +11,29 @@ from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import (
-    ColumnProperties,
-    CommitProperties,
-    DeltaTable,
-    Transaction,
-    WriterProperties,
-    write_deltalake,
-)
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction
 
+from storage.data_files import DataFile, data_files, row_groups
 from storage.errors import (
     CommitConflictError,
     LakePathError,
     UnknownTableError,
     UnknownVersionError,
+    VersionGoneError,
 )
+from storage.objects import ObjectStore, open_store
+from storage.rewriting import remove_units
 from storage.rows import check_stored_schema, columns_missing, rows_to_table
 from storage.schemas import TABLES
 from storage.session import connect
 from storage.settings import get_settings
+from storage.unit_lives import is_committed, next_life
 
 _ATTEMPTS = 20
-_TRANSACTION_VERSION = 1
 # Characters with which the table format's writer aborts the process, or writes elsewhere.
 _IMPOSSIBLE = re.compile(r"[\[\]\\^|\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
-_DICTIONARY_COLUMNS = [
-    "category",
-    "dataset",
-    "drop_id",
-    "image_id",
-    "label",
-    "label_set_id",
-    "model_id",
-    "params_id",
-    "rule",
-    "run_id",
-    "source",
-    "split",
-    "stage",
-    "unit_id",
-]
 
 
 class Lake:
@@ -74,6 +56,7 @@ class Lake:
             raise LakePathError(self.root, found.group())
         self._options = None if self.is_local else _s3_options() | dict(storage_options or {})
         self._writable = self.is_local
+        self._objects: ObjectStore | None = None
 
     @classmethod
     def open(cls, settings_root: str) -> "Lake":
@@ -105,22 +88,36 @@ class Lake:
         """
         data = rows_to_table(table, self._schema(table), rows, unit_id)
         self._require_conditional_writes()
+        added: list[AddAction] | None = None
         for attempt in range(_ATTEMPTS):
             stored = self._open(table) or self._create(table)
-            if stored.transaction_version(unit_id) is not None:
-                return False
+            version = stored.transaction_version(unit_id)
+            of_units = None
+            if version is not None and table != "units":
+                of_units = self.unit_version(unit_id)
+            life = next_life(version, of_units)
+            if is_committed(version):
+                if life == version + 1:
+                    return False
+                # Of an earlier life: it was withdrawn, and its rows are not removed yet.
+                remove_units(self, table, {unit_id: life - 1})
+                continue
             check_stored_schema(table, stored)
             try:
+                if columns_missing(table, stored):
+                    _add_columns(table, stored)
+                    continue  # to look again whether the unit is there
+                if added is None:
+                    files = data_files(row_groups(data), data.schema)
+                    added = [self.store_file(table, file, data_change=True) for file in files]
                 # The opened table, not its path: the check above and the conflict check of the
                 # commit must look at the same version.
-                write_deltalake(
-                    stored,
-                    data,
-                    mode="append",
-                    schema_mode="merge" if columns_missing(table, stored) else None,
-                    writer_properties=_writer_properties(data.schema),
+                stored.create_write_transaction(
+                    list(added),
+                    "append",
+                    stored.schema(),
                     commit_properties=CommitProperties(
-                        app_transactions=[Transaction(unit_id, _TRANSACTION_VERSION)]
+                        app_transactions=[Transaction(unit_id, life)]
                     ),
                 )
             except CommitFailedError:
@@ -184,7 +181,33 @@ class Lake:
     def has_unit(self, table: str, unit_id: str) -> bool:
         """Tell whether a unit is committed to a table; ask `units` whether it is finished."""
         stored = self.table(table)
-        return stored is not None and stored.transaction_version(unit_id) is not None
+        return stored is not None and is_committed(stored.transaction_version(unit_id))
+
+    def unit_version(self, unit_id: str) -> int | None:
+        """Return the version of a unit's transaction in `units`; see `storage.unit_lives`."""
+        units = self._open("units")
+        return None if units is None else units.transaction_version(unit_id)
+
+    @property
+    def objects(self) -> ObjectStore:
+        """The store of the tables' files: `TABLE/NAME` is the key of one."""
+        if self._objects is None:
+            self._objects = open_store(self.root)
+        return self._objects
+
+    def store_file(self, table: str, file: DataFile, *, data_change: bool) -> AddAction:
+        """Store a file beside those of a table; it is in the table once a commit adds it.
+
+        Args:
+            table: Name of the table.
+            file: The file.
+            data_change: False if its rows were in the table before, in other files.
+
+        Returns:
+            What a commit adds.
+        """
+        self.objects.write(f"{table}/{file.name}", file.content)
+        return file.added(data_change=data_change)
 
     def version(self, table: str) -> int | None:
         """Return the newest version of a table, or None if it was never written."""
@@ -207,16 +230,23 @@ class Lake:
 
         Raises:
             UnknownTableError: If the lake has no such table.
-            UnknownVersionError: If the table has no such version.
+            UnknownVersionError: If the table has no such version yet.
+            VersionGoneError: If it had such a version, and its log was cleaned up since.
         """
         self._schema(table)
+        newest = self._open(table)
+        if version is None or newest is None:
+            return newest
+        if version > newest.version():
+            raise UnknownVersionError(table, version, newest.version())
         try:
-            return self._open(table, version)
+            stored = self._open(table, version)
         except DeltaError as error:
-            newest = None if version is None else self._open(table)
-            if version is None or newest is None:
-                raise
-            raise UnknownVersionError(table, version, newest.version()) from error
+            raise VersionGoneError(table, f"version {version}", "its log was cleaned up") from error
+        # A table whose log begins later looks like none.
+        if stored is None:
+            raise VersionGoneError(table, f"version {version}", "its log was cleaned up")
+        return stored
 
     def read(self, table: str, committed_only: bool = True) -> pa.Table:
         """Read a whole table.
@@ -278,6 +308,13 @@ class Lake:
             self._writable = True
 
 
+def _add_columns(table: str, stored: DeltaTable) -> None:
+    known = set(pa.schema(stored.schema().to_arrow()).names)
+    # Null in the rows that are there, whatever the rows to come must have.
+    missing = [field.with_nullable(True) for field in TABLES[table] if field.name not in known]
+    stored.alter.add_columns(Schema.from_arrow(pa.schema(missing)).fields)
+
+
 def _s3_options() -> dict[str, str]:
     options = {"conditional_put": "etag"}
     endpoint = get_settings().s3_endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
@@ -288,16 +325,3 @@ def _s3_options() -> dict[str, str]:
             os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         )
     return options
-
-
-def _writer_properties(schema: pa.Schema) -> WriterProperties:
-    with_dictionary = ColumnProperties(dictionary_enabled=True)
-    return WriterProperties(
-        compression="ZSTD",
-        compression_level=1,
-        max_row_group_size=32_768,
-        default_column_properties=ColumnProperties(dictionary_enabled=False),
-        column_properties={
-            name: with_dictionary for name in _DICTIONARY_COLUMNS if name in schema.names
-        },
-    )

@@ -10,7 +10,7 @@ from deltalake import DeltaTable
 from storage.errors import RowsRefusedError, SchemaDriftError
 from storage.schemas import TABLES
 
-_SORT_COLUMNS = ("label", "category", "image_id")
+SORT_COLUMNS = ("label", "category", "image_id")
 
 
 def rows_to_table(
@@ -46,7 +46,7 @@ def rows_to_table(
         if not field.nullable and columns[-1].null_count:
             raise RowsRefusedError(table, f"column {field.name} is required, but is null")
     complete = pa.Table.from_arrays(columns, schema=schema)
-    order = [name for name in _SORT_COLUMNS if name in schema.names]
+    order = [name for name in SORT_COLUMNS if name in schema.names]
     # Moving every string of a large unit takes longer than to write it: most come in order.
     if not order or _is_sorted([complete.column(name) for name in order]):
         return complete

@@ -1,15 +1,28 @@
 """SQL over the lake: a DuckDB session with one view per table, and queries that only read."""
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
-from storage.errors import QueryRefusedError, QueryTimeoutError, UnknownTableError
-from storage.schemas import TABLES, UNIT_TABLES
+from storage.errors import (
+    QueryParametersError,
+    QueryRefusedError,
+    QueryResultTooLargeError,
+    QueryTimeoutError,
+    UnknownColumnError,
+    UnknownTableError,
+)
+from storage.schemas import TABLES
+from storage.unit_lives import retractions
+from storage.versions import Versions, open_version
+from storage.views import committed_rows, quoted, schema_drifts, stored_rows
 
 if TYPE_CHECKING:
     from storage.lake import Lake
@@ -20,13 +33,18 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
 }
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+_MOST_ANSWER_BYTES = 1 << 30
+_BATCH_ROWS = 65_536
+_COLUMN_IN_ERROR = re.compile(r'column (?:named )?"([^"]+)"', re.IGNORECASE)
+_KINDS = {name.lower(): kind for name, kind in vars(duckdb).items() if name.endswith("Exception")}
 
 
-def connect(lake: "Lake", versions: Mapping[str, int] | None = None) -> duckdb.DuckDBPyConnection:
+def connect(lake: "Lake", versions: Versions | None = None) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB session in memory with one view per table of the lake.
 
     Tables that units of work write show only the rows of finished units; of segments, an image
-    that two units finished with the same model, parameters and labels shows those of one unit.
+    that two units finished with the same model, parameters and labels shows those of one unit; an
+    image that several drops brought to a dataset is shown once.
     The schema `stored` holds the same views with every row that is stored. A table that was never
     written is empty. The views stay at the versions that were newest when the session was opened.
 
@@ -37,8 +55,14 @@ def connect(lake: "Lake", versions: Mapping[str, int] | None = None) -> duckdb.D
     Raises:
         UnknownTableError: If one of these is no table of the lake.
         UnknownVersionError: If a table has no such version.
+        VersionGoneError: If such a version can no longer be read.
+        SchemaDriftError: If a column of any table is stored with another type.
     """
-    return _session(lake, versions or {}, in_process=not lake.is_local)
+    session, stored = _session(lake, versions or {}, in_process=not lake.is_local)
+    if drifts := schema_drifts(stored):
+        session.close()
+        raise next(iter(drifts.values()))
+    return session
 
 
 def read_only_query(
@@ -46,8 +70,9 @@ def read_only_query(
     sql: str,
     parameters: Sequence[Any] | Mapping[str, Any] | None = None,
     *,
-    versions: Mapping[str, int] | None = None,
+    versions: Versions | None = None,
     timeout_seconds: float | None = None,
+    most_bytes: int = _MOST_ANSWER_BYTES,
 ) -> pa.Table:
     """Run one SQL statement of a stranger against the lake; it can read the tables and no more.
 
@@ -60,46 +85,112 @@ def read_only_query(
         sql: One SELECT, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN.
         parameters: Values of `?` (a sequence) or `$name` (a mapping) in the SQL.
         versions: Older versions to read instead, by table.
-        timeout_seconds: When to stop the query; None lets it run.
+        timeout_seconds: When to stop the query; None lets it run. What DuckDB does in one step
+            is stopped after that step.
+        most_bytes: Size of the largest answer, in memory.
 
     Raises:
         QueryRefusedError: If it is not one statement, or one that does not read.
+        QueryParametersError: If the mapping has other names than the SQL.
         QueryTimeoutError: If it was stopped.
+        QueryResultTooLargeError: If the answer is too large.
+        SchemaDriftError: If it reads a table with a column of another type.
+        UnknownColumnError: If it names a column that a newer version of the program wrote.
+        UnknownVersionError, VersionGoneError: As `connect`.
         duckdb.Error: If the SQL is wrong.
     """
-    with _session(lake, versions or {}, in_process=True) as session:
+    session, stored = _session(lake, versions or {}, in_process=True)
+    # What does not fit in memory is put there, instead of into the folder where one happens to be.
+    with session, TemporaryDirectory(prefix="segmill-sql-") as spill:
+        session.execute(f"SET temp_directory = {quoted(spill)}")
         session.execute("SET enable_external_access = false")
         session.execute("SET lock_configuration = true")
-        _check_reads_only(session, sql)
+        statement = _reading_statement(session, sql)
+        if isinstance(parameters, Mapping) or statement.named_parameters:
+            _check_parameters(statement, parameters)
         timer = threading.Timer(timeout_seconds or 0, session.interrupt)
         if timeout_seconds is not None:
             timer.start()
         try:
-            return session.sql(sql, params=parameters).to_arrow_table()
+            return _answer(session, sql, parameters or None, most_bytes)
         except duckdb.InterruptException:
             if timeout_seconds is None or timer.is_alive():
                 raise
             raise QueryTimeoutError(timeout_seconds) from None
+        except duckdb.Error as error:
+            _raise_as_ours(error, stored)
+            raise
         finally:
             timer.cancel()
 
 
+def _answer(
+    session: duckdb.DuckDBPyConnection, sql: str, parameters: Any, most_bytes: int
+) -> pa.Table:
+    reader = session.sql(sql, params=parameters).to_arrow_reader(_BATCH_ROWS)
+    batches, size = [], 0
+    try:
+        for batch in reader:
+            batches.append(batch)
+            size += batch.nbytes
+            if size > most_bytes:
+                raise QueryResultTooLargeError(most_bytes)
+    except OSError as error:
+        # Arrow passes DuckDB's errors on by their text.
+        kind, _, _ = str(error).partition(" Error:")
+        name = f"{kind.replace(' ', '')}Exception".lower()
+        raise _KINDS.get(name, duckdb.Error)(str(error)) from None
+    return pa.Table.from_batches(batches, reader.schema)
+
+
 def _session(
-    lake: "Lake", versions: Mapping[str, int], *, in_process: bool
-) -> duckdb.DuckDBPyConnection:
+    lake: "Lake", versions: Versions, *, in_process: bool
+) -> tuple[duckdb.DuckDBPyConnection, dict[str, DeltaTable]]:
+    """Open a session, and say what its views read: the tables that are stored."""
     if unknown := versions.keys() - TABLES.keys():
         raise UnknownTableError(min(unknown), TABLES)
     session = duckdb.connect(":memory:", config=_CONFIG)
     session.execute("SET TimeZone = 'UTC'")
     session.execute("CREATE SCHEMA stored")
-    # Units first: whatever they name was committed before them, and is seen by the later reads.
-    for table in sorted(TABLES, key=lambda name: name != "units"):
-        stored = lake.table(table, versions.get(table))
-        source = _source(session, lake, table, stored, in_process=in_process)
-        session.execute(f'CREATE VIEW stored."{table}" AS {_select(table, stored, source)}')
+    opened = _opened(lake, versions)
     for table in TABLES:
-        session.execute(f'CREATE VIEW main."{table}" AS {_committed(table)}')
-    return session
+        stored = opened.get(table)
+        source = _source(session, lake, table, stored, in_process=in_process)
+        session.execute(f'CREATE VIEW stored."{table}" AS {stored_rows(table, stored, source)}')
+    for table in TABLES:
+        session.execute(f'CREATE VIEW main."{table}" AS {committed_rows(table)}')
+    return session, opened
+
+
+def _opened(lake: "Lake", versions: Versions) -> dict[str, DeltaTable]:
+    """Open the tables that are stored, so that together they are as at one moment."""
+    while True:
+        opened = {}
+        # Units first: whatever they name was committed before them, and is seen by later reads.
+        for table in sorted(TABLES, key=lambda name: name != "units"):
+            stored = open_version(lake, table, versions)
+            if stored is not None:
+                opened[table] = stored
+        # Unless it was retracted meanwhile: then these units may name rows that are gone.
+        if "units" in versions or retractions(lake.table("units")) == retractions(
+            opened.get("units")
+        ):
+            return opened
+
+
+def _raise_as_ours(error: duckdb.Error, stored: Mapping[str, DeltaTable]) -> None:
+    """Raise what a person can act on, if the cause is a table of another version; else return."""
+    if isinstance(error, duckdb.InvalidInputException):
+        for drift in schema_drifts(stored).values():
+            if str(drift) in str(error):
+                raise drift from None
+    if isinstance(error, duckdb.BinderException):
+        named = {name.lower() for name in _COLUMN_IN_ERROR.findall(str(error))}
+        for table, opened in stored.items():
+            newer = set(pa.schema(opened.schema().to_arrow()).names) - set(TABLES[table].names)
+            for column in sorted(newer):
+                if column.lower() in named:
+                    raise UnknownColumnError(table, column) from None
 
 
 def _source(
@@ -117,57 +208,24 @@ def _source(
     if not files:
         return None
     if in_process:
-        session.register(f"dataset_{table}", stored.to_pyarrow_dataset())
+        session.register(f"dataset_{table}", _dataset(stored))
         return f'"dataset_{table}"'
-    listed = ", ".join(_quoted(file) for file in files)
+    listed = ", ".join(quoted(file) for file in files)
     return f"read_parquet([{listed}], union_by_name = true)"
 
 
-def _select(table: str, stored: DeltaTable | None, source: str | None) -> str:
-    known = set() if stored is None else set(pa.schema(stored.schema().to_arrow()).names)
-    columns = ", ".join(
-        f"CAST({_quoted_name(field.name) if field.name in known and source else 'NULL'} "
-        f"AS {_sql_type(field.type)}) AS {_quoted_name(field.name)}"
-        for field in TABLES[table]
-    )
-    return f"SELECT {columns} FROM {source}" if source else f"SELECT {columns} WHERE false"
+def _dataset(stored: DeltaTable) -> ds.FileSystemDataset:
+    """The live files of an opened table, which Arrow skips by what the files themselves say.
+
+    What the table's log says of them is left out: where it knows no least value of a column, which
+    is allowed, deltalake makes of that a condition that no row fulfils.
+    """
+    found = stored.to_pyarrow_dataset()
+    files = [found.format.make_fragment(file, found.filesystem) for file in found.files]
+    return ds.FileSystemDataset(files, found.schema, found.format, found.filesystem)
 
 
-def _committed(table: str) -> str:
-    rows = f'SELECT * FROM stored."{table}"'
-    if table not in UNIT_TABLES:
-        return rows
-    if table in ("segments", "image_labels"):
-        # Two runs at once may have cut one image in batches of different members: then the first
-        # counts. There is hardly ever one, and to leave out nothing costs nothing.
-        return (
-            "WITH claims AS (SELECT unnest(image_ids) AS image_id, unit_id, committed_at, model_id,"
-            "  params_id, label_set_id FROM stored.units WHERE stage = 'segment'),"
-            " doubled AS (SELECT image_id, model_id, params_id, label_set_id,"
-            "  min_by(unit_id, (committed_at, unit_id)) AS first_unit"
-            "  FROM claims GROUP BY ALL HAVING count(*) > 1),"
-            " superseded AS (SELECT image_id, unit_id FROM claims"
-            "  JOIN doubled USING (image_id, model_id, params_id, label_set_id)"
-            "  WHERE unit_id <> first_unit)"
-            f" {rows} SEMI JOIN stored.units USING (unit_id)"
-            " ANTI JOIN superseded USING (image_id, unit_id)"
-        )
-    committed = f"{rows} WHERE unit_id IN (SELECT unit_id FROM stored.units)"
-    if table == "annotations":
-        # The files at a place may have been changed: then they are another drop.
-        return (
-            "WITH ingested AS (SELECT dataset, prefix, drop_id, sealed_at FROM stored.drops"
-            "  WHERE drop_id IN (SELECT subject FROM stored.units WHERE stage = 'ingest')),"
-            " newest AS (SELECT dataset, max_by(drop_id, (sealed_at, drop_id)) AS drop_id"
-            "  FROM ingested GROUP BY dataset, prefix),"
-            " replaced AS (SELECT dataset, drop_id FROM ingested"
-            "  EXCEPT SELECT dataset, drop_id FROM newest)"
-            f" {committed} AND (dataset, drop_id) NOT IN (SELECT (dataset, drop_id) FROM replaced)"
-        )
-    return committed
-
-
-def _check_reads_only(session: duckdb.DuckDBPyConnection, sql: str) -> None:
+def _reading_statement(session: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
     statements = session.extract_statements(sql)
     if len(statements) != 1:
         raise QueryRefusedError(f"Expected one SQL statement, but got {len(statements)}")
@@ -175,27 +233,17 @@ def _check_reads_only(session: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise QueryRefusedError(
             f"Expected a statement that reads, but got {statements[0].type.name}"
         )
+    return statements[0]
 
 
-def _sql_type(kind: pa.DataType) -> str:
-    if pa.types.is_list(kind):
-        return _sql_type(kind.value_type) + "[]"
-    if pa.types.is_struct(kind):
-        members = ", ".join(f"{_quoted_name(field.name)} {_sql_type(field.type)}" for field in kind)
-        return f"STRUCT({members})"
-    if pa.types.is_timestamp(kind):
-        return "TIMESTAMPTZ"
-    return {
-        pa.string(): "VARCHAR",
-        pa.int64(): "BIGINT",
-        pa.float64(): "DOUBLE",
-        pa.bool_(): "BOOLEAN",
-    }[kind]
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _quoted_name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _check_parameters(
+    statement: duckdb.Statement, parameters: Sequence[Any] | Mapping[str, Any] | None
+) -> None:
+    # As DuckDB, which takes $Limit for $limit.
+    named = {name.lower() for name in statement.named_parameters}
+    if isinstance(parameters, Mapping):
+        given = {name.lower() for name in parameters}
+    else:
+        given = {str(number) for number, _ in enumerate(parameters or (), start=1)}
+    if given != named:
+        raise QueryParametersError(named - given, given - named, named)

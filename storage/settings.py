@@ -89,6 +89,13 @@ class Settings(BaseSettings):
         default=1024 * 2**20, ge=1, description="Largest annotation file, bytes."
     )
 
+    vacuum_retention_hours: int = Field(
+        default=168,
+        ge=1,
+        description="How long maintenance keeps files that the newest tables do not need, h: older "
+        "versions can be read, and writers take, as long as that.",
+    )
+
     s3_endpoint_url: str | None = Field(
         default=None,
         description="An S3 server other than Amazon's; AWS_ENDPOINT_URL works as well.",

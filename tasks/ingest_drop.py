@@ -111,7 +111,7 @@ def ingest_drop(
     renamed = _new_categories(lake, drop.place.dataset, content)
     known = _known_images(lake, drop.place.dataset)
     splits = _splits(content, known)
-    image_rows = _image_rows(content, drop, splits, known)
+    image_rows = _image_rows(content, drop, splits)
     annotation_rows = write_masks(target, drop.place.dataset, content.annotations, splits, progress)
     for row in annotation_rows:
         row["drop_id"] = drop.drop_id
@@ -135,7 +135,7 @@ def ingest_drop(
     return DropSummary(
         drop_id=drop.drop_id,
         source=drop.place.source,
-        images=len(image_rows),
+        images=sum(row["image_id"] not in known for row in image_rows),
         annotations=len(annotation_rows),
         quarantined=len(quarantine),
         bad_fraction=content.bad_fraction,
@@ -193,14 +193,17 @@ def _image_rows(
     content: DropContent,
     drop: SealedDrop,
     splits: Mapping[str, str],
-    known: Mapping[str, KnownImage],
 ) -> list[dict[str, Any]]:
-    """One row for each image the dataset does not hold yet; equal bytes are one image."""
+    """One row for each image of the drop; equal bytes are one image.
+
+    Readers see one row of an image that the dataset holds already. That of another drop is there
+    for when the first one is retracted.
+    """
     now = datetime.now(UTC)
     rows: dict[str, dict[str, Any]] = {}
     for image in content.images.values():
         stored = image.stored
-        if stored.image_id in known or stored.image_id in rows:
+        if stored.image_id in rows:
             continue
         rows[stored.image_id] = {
             "image_id": stored.image_id,

@@ -44,7 +44,7 @@ def _kind(field: pa.Field) -> str:
 
 
 def _text(field: pa.Field, key: bytes) -> str:
-    return (field.metadata or {}).get(key, b"").decode()
+    return bytes((field.metadata or {}).get(key, b"")).decode()
 
 
 if __name__ == "__main__":

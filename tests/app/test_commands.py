@@ -79,7 +79,20 @@ def test_help_needs_neither_torch_nor_prefect():
 
 
 @pytest.mark.parametrize(
-    "verb", ["demo", "ingest", "check", "masks", "segment", "stats", "nightly", "sql", "predict"]
+    "verb",
+    [
+        "demo",
+        "ingest",
+        "check",
+        "masks",
+        "segment",
+        "stats",
+        "nightly",
+        "sql",
+        "query",
+        "open",
+        "predict",
+    ],
 )
 def test_the_help_of_each_verb_shows_an_example(segmill, verb):
     answer = segmill(verb, "--help")

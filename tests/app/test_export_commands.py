@@ -1,5 +1,6 @@
 import json
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
@@ -175,3 +176,20 @@ def test_what_cannot_be_exported_is_told_in_a_sentence(
     assert "Traceback" not in err
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "used" / "diary.txt").read_text() == "mine"
+
+
+def test_every_export_takes_the_tables_as_they_were(segmill, root):
+    for form in ("coco", "crops"):
+        code, _, err = segmill("export", form, "-o", f"old-{form}", "--as-of", "2020-01-01")
+        if form == "coco":
+            assert code == 2 and "no segments fit these filters" in err
+        else:
+            assert code == 0 and "0 crops" in err
+        code, _, err = segmill("export", form, "-o", "x", "--as-of", "2999-01-01")
+        assert code == 2 and "Expected a time that is past" in err
+    now = datetime.now(UTC).isoformat()
+    code, out, _ = segmill("export", "coco", "-o", "new", "--as-of", now, "--json")
+    assert code == 0
+    assert json.loads(out)["objects"] == 7
+    code, out, _ = segmill("export", "crops", "-o", "crops", "--as-of", "segments=0", "--json")
+    assert json.loads(out)["written"] == 0

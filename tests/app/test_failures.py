@@ -15,7 +15,18 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from app import cli
 from app.failures import exit_code_of, message_of
 from flows.requests import IngestRequest
-from storage.errors import ObjectNotFoundError, UnsafeKeyError, UnsupportedRootError
+from storage.errors import (
+    AsOfError,
+    ObjectNotFoundError,
+    QueryParametersError,
+    QueryResultTooLargeError,
+    SchemaDriftError,
+    UnknownColumnError,
+    UnknownQueryError,
+    UnsafeKeyError,
+    UnsupportedRootError,
+    VersionGoneError,
+)
 from storage.settings import Settings
 from tasks.drop_images import DropChangedError
 from vision.sam2.weights import WeightsFileError, WeightsMismatchError
@@ -57,6 +68,11 @@ def refused(model, **values):
         WeightsMismatchError(Path("a.pt"), ["x"], []),
         UnsupportedRootError("gs://bucket"),
         UnsafeKeyError("../a", "it is above"),
+        AsOfError("no time"),
+        QueryParametersError(["a"], [], ["a"]),
+        UnknownColumnError("segments", "mood"),
+        UnknownQueryError("x", ["y"]),
+        VersionGoneError("segments", "version 1", "gone"),
         refused(IngestRequest, dataset="../up"),
         *(
             kind("wrong SQL")
@@ -82,6 +98,8 @@ def test_what_a_person_asked_wrongly_is_wrong_use(error):
     [
         DropChangedError("a.png"),
         ObjectNotFoundError("a"),
+        QueryResultTooLargeError(1),
+        SchemaDriftError("segments", "area_px", "string", "int64"),
         ClientError({"Error": {"Code": "NoSuchBucket", "Message": "gone"}}, "ListObjectsV2"),
         NoCredentialsError(),
         EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),

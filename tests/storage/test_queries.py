@@ -11,7 +11,15 @@ from storage.session import read_only_query
 
 Row = Callable[..., dict[str, Any]]
 ALL = {"dataset": None, "model_id": None, "params_id": None, "label_set_id": None}
-EXPORTED = {"split": None, "labels": [], "min_score": 0.0, "empty_images": True, "most": 9}
+EXPORTED = {
+    "split": None,
+    "labels": [],
+    "min_score": 0.0,
+    "empty_images": True,
+    "most": 9,
+    "by": "night",
+    "since": None,
+}
 SETTINGS = {"model_id": "model", "params_id": "params", "label_set_id": "labels"}
 
 

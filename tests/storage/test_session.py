@@ -5,10 +5,15 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable, write_deltalake
 
 from storage.errors import (
+    QueryParametersError,
     QueryRefusedError,
+    QueryResultTooLargeError,
     QueryTimeoutError,
+    SchemaDriftError,
+    UnknownColumnError,
     UnknownTableError,
     UnknownVersionError,
 )
@@ -247,3 +252,125 @@ def test_a_version_or_table_that_does_not_exist_is_named(local_lake: Lake, segme
         read_only_query(local_lake, "SELECT 1", versions={"pages": 1})
     # A table that was never written is empty at any version.
     assert read_only_query(local_lake, "SELECT 1", versions={"images": 9}).num_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        (None, r"\$a has no value; \$b has no value\. .*: \$a, \$b"),
+        ({"a": 1}, r"\$b has no value"),
+        ({"a": 1, "b": 2, "c": 3}, r"a value for \$c is not used"),
+        ({}, r"\$a has no value"),
+    ],
+)
+def test_values_must_be_those_that_the_sql_names(local_lake: Lake, parameters: Any, told: str):
+    with pytest.raises(QueryParametersError, match=told):
+        read_only_query(local_lake, "SELECT $a, $b", parameters)
+
+
+def test_the_case_of_a_parameter_does_not_matter(local_lake: Lake):
+    found = read_only_query(local_lake, "SELECT $Most AS n", {"most": 3})
+    assert found["n"].to_pylist() == [3]
+
+
+def test_sql_without_parameters_takes_none(local_lake: Lake):
+    with pytest.raises(QueryParametersError, match=r"\$a is not used.*: none"):
+        read_only_query(local_lake, "SELECT 1", {"a": 1})
+    assert read_only_query(local_lake, "SELECT 1", {}).num_rows == 1
+
+
+def test_an_answer_that_is_too_large_is_refused_before_it_fills_the_memory(local_lake: Lake):
+    with pytest.raises(QueryResultTooLargeError, match="more than 1 MiB; add a LIMIT"):
+        read_only_query(local_lake, "SELECT * FROM range(1000000000000)", most_bytes=1 << 20)
+
+
+def test_a_value_that_cannot_be_read_far_down_is_told_as_one_at_the_top(local_lake: Lake):
+    sql = "SELECT CAST(if(range > 200000, 'x', '1') AS INT) FROM range(300000)"
+    with pytest.raises(duckdb.ConversionException, match="'x'"):
+        read_only_query(local_lake, sql)
+
+
+def test_what_a_query_spills_does_not_lie_where_one_happens_to_be(
+    local_lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    sql = "SELECT current_setting('temp_directory') AS place"
+    (place,) = read_only_query(local_lake, sql)["place"].to_pylist()
+    assert "segmill-sql-" in place
+    assert not Path(place).exists()
+
+
+def _store(lake: Lake, table: str, data: pa.Table) -> None:
+    """Store rows as another version of the program might have."""
+    write_deltalake(f"{lake.root}/{table}", data, mode="overwrite", schema_mode="overwrite")
+
+
+def test_a_column_that_an_older_version_did_not_write_is_null(lake: Lake, segment: Row):
+    lake.append("segments", [segment(segment_id="1")], "unit")
+    _finish(lake, "unit", ["image-1"])
+    if not lake.is_local:
+        pytest.skip("the older table is written in a folder")
+    stored = DeltaTable(f"{lake.root}/segments").to_pyarrow_table()
+    _store(lake, "segments", stored.drop_columns(["margin", "track_id"]))
+    found = read_only_query(lake, "SELECT segment_id, margin, track_id FROM segments")
+    assert found.to_pylist() == [{"segment_id": "1", "margin": None, "track_id": None}]
+    with connect(lake) as session:
+        assert session.sql("SELECT margin FROM segments").fetchall() == [(None,)]
+
+
+def test_a_column_of_a_newer_version_is_harmless_until_it_is_named(local_lake: Lake, segment: Row):
+    local_lake.append("segments", [segment(segment_id="1")], "unit")
+    _finish(local_lake, "unit", ["image-1"])
+    stored = DeltaTable(f"{local_lake.root}/segments").to_pyarrow_table()
+    _store(local_lake, "segments", stored.append_column("Mood", pa.array(["calm"])))
+    assert _ids(local_lake) == ["1"]
+    assert "Mood" not in read_only_query(local_lake, "SELECT * FROM segments").column_names
+    for sql in (
+        "SELECT mood FROM segments",
+        "SELECT s.mood FROM segments AS s",
+        "SELECT 1 FROM segments JOIN units USING (mood)",
+    ):
+        with pytest.raises(
+            UnknownColumnError, match=r"'Mood' of table 'segments' .* newer version"
+        ):
+            read_only_query(local_lake, sql)
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("area_px", pa.array(["many"])),
+        ("top", pa.array([[{"label": "a", "mood": "calm"}]])),
+        ("bbox_xywh", pa.array(["1 2 3 4"])),
+    ],
+)
+def test_a_column_of_another_type_is_told_to_those_who_read_its_table(
+    local_lake: Lake, segment: Row, image: Row, column: str, values: pa.Array
+):
+    local_lake.append("segments", [segment()], "unit")
+    local_lake.append("images", [image("image-1")], "unit")
+    _finish(local_lake, "unit", ["image-1"])
+    stored = DeltaTable(f"{local_lake.root}/segments").to_pyarrow_table()
+    position = stored.column_names.index(column)
+    _store(local_lake, "segments", stored.set_column(position, column, values))
+    for sql in ("SELECT label FROM segments", "SELECT count(*) FROM stored.segments"):
+        with pytest.raises(SchemaDriftError, match=rf"segments\.{column} should be .* stored as"):
+            read_only_query(local_lake, sql)
+    assert read_only_query(local_lake, "SELECT 1 FROM images").num_rows == 1
+    with pytest.raises(SchemaDriftError):
+        connect(local_lake)
+
+
+def test_rows_are_found_by_columns_that_the_log_says_nothing_of(lake: Lake, segment: Row):
+    if lake.is_local:
+        DeltaTable.create(
+            f"{lake.root}/segments",
+            TABLES["segments"],
+            configuration={"delta.dataSkippingStatsColumns": "image_id"},
+        )
+    lake.append("segments", [segment(model_id="m", margin=None), segment(model_id="n")], "unit")
+    _finish(lake, "unit", ["image-1"], model_id="m")
+    sql = "SELECT count(*) AS n FROM stored.segments WHERE model_id = 'm' AND margin IS NULL"
+    assert read_only_query(lake, sql)["n"].to_pylist() == [1]
+    with connect(lake) as session:
+        assert session.sql(sql).fetchall() == [(1,)]

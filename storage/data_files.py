@@ -1,0 +1,160 @@
+"""Parquet files of the tables: how they are laid out, and how a name vouches for the content.
+
+A file is named after the sha256 of its bytes, which is taken before they leave the process. So the
+checksum is where the table's log has it too, for as long as the file is in the table.
+"""
+
+import hashlib
+import json
+import re
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
+
+TARGET_BYTES = 128 * 2**20
+"""A file is closed when it has reached this size."""
+
+ROW_GROUP_ROWS = 32_768
+"""Rows a row group: what a reader skips or reads at once."""
+
+_DICTIONARY_COLUMNS = [
+    "category",
+    "dataset",
+    "drop_id",
+    "image_id",
+    "label",
+    "label_set_id",
+    "model_id",
+    "params_id",
+    "rule",
+    "run_id",
+    "source",
+    "split",
+    "stage",
+    "unit_id",
+]
+# Whose least and greatest value the log keeps, so that whole files are skipped unopened.
+_SKIPPED_BY = ("category", "dataset", "image_id", "label", "unit_id")
+_LONGEST_BOUND = 200
+_NAME = re.compile(r"part-[0-9a-f]{32}-(?P<sha256>[0-9a-f]{64})\.parquet")
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A Parquet file that is not stored yet.
+
+    Attributes:
+        name: Its name in the table's folder; no other file ever has it.
+        content: Its bytes.
+        rows: Its rows.
+        statistics: What the table's log says of it, as Delta writes it.
+    """
+
+    name: str
+    content: bytes
+    rows: int
+    statistics: str
+
+    def added(self, *, data_change: bool) -> AddAction:
+        """The action of a commit that puts the file into the table.
+
+        Args:
+            data_change: False if its rows were in the table before, in other files.
+        """
+        now_ms = time.time_ns() // 1_000_000
+        return AddAction(self.name, len(self.content), {}, now_ms, data_change, self.statistics)
+
+
+def data_files(
+    rows: Iterable[pa.Table], schema: pa.Schema, target_bytes: int = TARGET_BYTES
+) -> Iterator[DataFile]:
+    """Lay rows out in Parquet files, all but the last of them at least as large as the target.
+
+    Args:
+        rows: The rows in order, up to `ROW_GROUP_ROWS` at a time: each a row group.
+        schema: Their schema.
+        target_bytes: When to begin with the next file.
+    """
+    growing: _GrowingFile | None = None
+    for group in rows:
+        if not group.num_rows:
+            continue
+        if growing is None:
+            growing = _GrowingFile(schema)
+        growing.add(group)
+        if growing.size_bytes >= target_bytes:
+            yield growing.close()
+            growing = None
+    if growing is not None:
+        yield growing.close()
+
+
+def row_groups(data: pa.Table) -> Iterator[pa.Table]:
+    """Cut a table into row groups."""
+    for start in range(0, data.num_rows, ROW_GROUP_ROWS):
+        yield data.slice(start, ROW_GROUP_ROWS)
+
+
+def recorded_sha256(name: str) -> str | None:
+    """The sha256 that a file was written with, from its name; None if another program wrote it."""
+    found = _NAME.fullmatch(name)
+    return found["sha256"] if found else None
+
+
+class _GrowingFile:
+    def __init__(self, schema: pa.Schema) -> None:
+        self._sink = pa.BufferOutputStream()
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=[name for name in _DICTIONARY_COLUMNS if name in schema.names],
+        )
+        self._bounded = [name for name in _SKIPPED_BY if name in schema.names]
+        self._rows = 0
+        self._nulls = dict.fromkeys(self._bounded, 0)
+        self._bounds: dict[str, tuple[str, str]] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        return int(self._sink.tell())
+
+    def add(self, group: pa.Table) -> None:
+        self._writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
+        self._rows += group.num_rows
+        for name in self._bounded:
+            column = group.column(name)
+            self._nulls[name] += column.null_count
+            found = pc.min_max(column).as_py()
+            if found["min"] is None:
+                continue
+            least, greatest = self._bounds.get(name, (found["min"], found["max"]))
+            self._bounds[name] = min(least, found["min"]), max(greatest, found["max"])
+
+    def close(self) -> DataFile:
+        self._writer.close()
+        content = self._sink.getvalue().to_pybytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        name = f"part-{uuid.uuid4().hex}-{sha256}.parquet"
+        return DataFile(name, content, self._rows, json.dumps(self._statistics()))
+
+    def _statistics(self) -> dict[str, Any]:
+        bounds = {
+            name: pair
+            for name, pair in self._bounds.items()
+            if max(map(len, pair)) <= _LONGEST_BOUND
+        }
+        return {
+            "numRecords": self._rows,
+            "minValues": {name: least for name, (least, _) in bounds.items()},
+            "maxValues": {name: greatest for name, (_, greatest) in bounds.items()},
+            "nullCount": self._nulls,
+        }
