@@ -11,9 +11,9 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 import pytest
-from conftest import NOW
 
 from storage.lake import Lake
+from tests.lakes import NIGHT as NOW
 
 # Processes that start with everything imported: the writers overlap from their first moment.
 PROCESSES = multiprocessing.get_context("forkserver")
