@@ -6,11 +6,13 @@ checksum is where the table's log has it too, for as long as the file is in the 
 
 import hashlib
 import json
+import math
 import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -40,9 +42,9 @@ _DICTIONARY_COLUMNS = [
     "stage",
     "unit_id",
 ]
-# Whose least and greatest value the log keeps, so that whole files are skipped unopened.
-_SKIPPED_BY = ("category", "dataset", "image_id", "label", "unit_id")
+# A longer least or greatest value is kept in the log by its beginning.
 _LONGEST_BOUND = 200
+_GREATEST_CHARACTER = "\U0010ffff"
 _NAME = re.compile(r"part-[0-9a-f]{32}-(?P<sha256>[0-9a-f]{64})\.parquet")
 
 
@@ -118,10 +120,13 @@ class _GrowingFile:
             compression_level=1,
             use_dictionary=[name for name in _DICTIONARY_COLUMNS if name in schema.names],
         )
-        self._bounded = [name for name in _SKIPPED_BY if name in schema.names]
+        # Of every plain column: of one that is left out some readers make a condition that no row
+        # fulfils.
+        self._bounded = [field.name for field in schema if not pa.types.is_nested(field.type)]
         self._rows = 0
         self._nulls = dict.fromkeys(self._bounded, 0)
-        self._bounds: dict[str, tuple[str, str]] = {}
+        self._bounds: dict[str, tuple[Any, Any]] = {}
+        self._unbounded: set[str] = set()
 
     @property
     def size_bytes(self) -> int:
@@ -136,6 +141,9 @@ class _GrowingFile:
             found = pc.min_max(column).as_py()
             if found["min"] is None:
                 continue
+            if isinstance(found["min"], float) and not all(map(math.isfinite, found.values())):
+                self._unbounded.add(name)  # JSON has no such numbers
+                continue
             least, greatest = self._bounds.get(name, (found["min"], found["max"]))
             self._bounds[name] = min(least, found["min"]), max(greatest, found["max"])
 
@@ -147,14 +155,29 @@ class _GrowingFile:
         return DataFile(name, content, self._rows, json.dumps(self._statistics()))
 
     def _statistics(self) -> dict[str, Any]:
-        bounds = {
-            name: pair
-            for name, pair in self._bounds.items()
-            if max(map(len, pair)) <= _LONGEST_BOUND
-        }
+        bounds = {name: pair for name, pair in self._bounds.items() if name not in self._unbounded}
         return {
             "numRecords": self._rows,
-            "minValues": {name: least for name, (least, _) in bounds.items()},
-            "maxValues": {name: greatest for name, (_, greatest) in bounds.items()},
+            "minValues": {name: _at_least(least) for name, (least, _) in bounds.items()},
+            "maxValues": {name: _at_most(most) for name, (_, most) in bounds.items()},
             "nullCount": self._nulls,
         }
+
+
+def _at_least(value: Any) -> Any:
+    """A lower bound as the log writes it."""
+    if isinstance(value, str):
+        return value[:_LONGEST_BOUND]
+    return _milliseconds(value) if isinstance(value, datetime) else value
+
+
+def _at_most(value: Any) -> Any:
+    """An upper bound as the log writes it."""
+    if isinstance(value, str) and len(value) > _LONGEST_BOUND:
+        return value[:_LONGEST_BOUND] + _GREATEST_CHARACTER
+    # Cut off as well: readers know, and add a millisecond.
+    return _milliseconds(value) if isinstance(value, datetime) else value
+
+
+def _milliseconds(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
