@@ -18,7 +18,7 @@ from tests.drops import BLUE, GREEN, RED, write_box_drop
 from tests.faults.counting_s3 import CountingS3
 from tests.faults.night_process import night
 
-STEP = int(os.environ.get("SEGMILL_SWEEP_STEP", "60"))
+STEP = int(os.environ.get("SEGMILL_SWEEP_STEP", "120"))
 PICTURES = [
     [((4, 4, 10, 8), RED), ((30, 20, 12, 10), BLUE)],
     [],
