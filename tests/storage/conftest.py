@@ -12,6 +12,7 @@ from moto.server import ThreadedMotoServer
 
 from storage.lake import Lake
 from storage.objects import ObjectStore, open_store
+from tests.lakes import image_row
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, 123456, UTC)
 _numbers = itertools.count()
@@ -94,19 +95,6 @@ def image() -> Callable[..., dict[str, Any]]:
     """Make a row of the table images; keywords replace its values."""
 
     def make(image_id: str, **values: Any) -> dict[str, Any]:
-        row = {
-            "image_id": image_id,
-            "dataset": "comics",
-            "source_id": "1",
-            "file_name": f"{image_id}.png",
-            "uri": f"images/{image_id}.png",
-            "width_px": 40,
-            "height_px": 30,
-            "exif_orientation": 1,
-            "split": "train",
-            "drop_id": "drop",
-            "ingested_at": NOW,
-        }
-        return row | values
+        return image_row(image_id, **({"ingested_at": NOW} | values))
 
     return make
