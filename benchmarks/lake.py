@@ -46,12 +46,12 @@ def made_segments(rows: int, seed: int) -> pa.Table:
         seed: Same seed, same rows.
     """
     rng = np.random.default_rng(seed)
-    images = _hex(rng, -(-rows // SEGMENTS_AN_IMAGE))
+    images = _hex(rng, -(-rows // SEGMENTS_AN_IMAGE), 64)
     ranks = np.minimum(rng.zipf(1.4, rows), LABELS) - 1
     boxes = rng.integers(0, 1000, rows * 4).astype(float)
     made = pa.table(
         {
-            "segment_id": pa.array(_hex(rng, rows)),
+            "segment_id": pa.array(_hex(rng, rows, 32)),
             "image_id": pa.array(
                 images[np.repeat(np.arange(len(images)), SEGMENTS_AN_IMAGE)[:rows]]
             ),
@@ -80,9 +80,9 @@ def _same(text: str, rows: int) -> pa.Array:
     return pa.repeat(pa.scalar(text), rows)
 
 
-def _hex(rng: np.random.Generator, count: int) -> np.ndarray[Any, Any]:
-    raw = rng.bytes(32 * count).hex()
-    return np.frombuffer(raw.encode(), "S64").astype(str)
+def _hex(rng: np.random.Generator, count: int, digits: int) -> np.ndarray[Any, Any]:
+    raw = rng.bytes(digits // 2 * count).hex()
+    return np.frombuffer(raw.encode(), f"S{digits}").astype(str)
 
 
 def _text(rng: np.random.Generator, count: int, length: int) -> np.ndarray[Any, Any]:

@@ -20,28 +20,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
-TARGET_BYTES = 128 * 2**20
+from storage.parquet_layout import parquet_layout
+
+TARGET_BYTES = 64 * 2**20
 """A file is closed when it has reached this size."""
 
-ROW_GROUP_ROWS = 32_768
+ROW_GROUP_ROWS = 65_536
 """Rows a row group: what a reader skips or reads at once."""
 
-_DICTIONARY_COLUMNS = [
-    "category",
-    "dataset",
-    "drop_id",
-    "image_id",
-    "label",
-    "label_set_id",
-    "model_id",
-    "params_id",
-    "rule",
-    "run_id",
-    "source",
-    "split",
-    "stage",
-    "unit_id",
-]
 # A longer least or greatest value is kept in the log by its beginning.
 _LONGEST_BOUND = 200
 _GREATEST_CHARACTER = "\U0010ffff"
@@ -60,7 +46,7 @@ class DataFile:
     """
 
     name: str
-    content: bytes
+    content: memoryview
     rows: int
     statistics: str
 
@@ -113,18 +99,14 @@ def recorded_sha256(name: str) -> str | None:
 class _GrowingFile:
     def __init__(self, schema: pa.Schema) -> None:
         self._sink = pa.BufferOutputStream()
-        self._writer = pq.ParquetWriter(
-            self._sink,
-            schema,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=[name for name in _DICTIONARY_COLUMNS if name in schema.names],
-        )
+        self._writer = pq.ParquetWriter(self._sink, schema, **parquet_layout(schema))
         # Of every plain column: of one that is left out some readers make a condition that no row
         # fulfils.
-        self._bounded = [field.name for field in schema if not pa.types.is_nested(field.type)]
+        plain = [field for field in schema if not pa.types.is_nested(field.type)]
+        self._texts = [field.name for field in plain if pa.types.is_string(field.type)]
+        self._numbers = [field.name for field in plain if not pa.types.is_string(field.type)]
         self._rows = 0
-        self._nulls = dict.fromkeys(self._bounded, 0)
+        self._nulls = dict.fromkeys((field.name for field in plain), 0)
         self._bounds: dict[str, tuple[Any, Any]] = {}
         self._unbounded: set[str] = set()
 
@@ -135,10 +117,10 @@ class _GrowingFile:
     def add(self, group: pa.Table) -> None:
         self._writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
         self._rows += group.num_rows
-        for name in self._bounded:
-            column = group.column(name)
-            self._nulls[name] += column.null_count
-            found = pc.min_max(column).as_py()
+        for name in self._nulls:
+            self._nulls[name] += group.column(name).null_count
+        for name in self._numbers:
+            found = pc.min_max(group.column(name)).as_py()
             if found["min"] is None:
                 continue
             if isinstance(found["min"], float) and not all(map(math.isfinite, found.values())):
@@ -149,10 +131,30 @@ class _GrowingFile:
 
     def close(self) -> DataFile:
         self._writer.close()
-        content = self._sink.getvalue().to_pybytes()
+        content = memoryview(self._sink.getvalue())
+        self._take_bounds_of_texts(pq.read_metadata(pa.BufferReader(content)))
         sha256 = hashlib.sha256(content).hexdigest()
         name = f"part-{uuid.uuid4().hex}-{sha256}.parquet"
         return DataFile(name, content, self._rows, json.dumps(self._statistics()))
+
+    def _take_bounds_of_texts(self, footer: pq.FileMetaData) -> None:
+        # Parquet's writer has compared every text already; to do it again takes longer than all
+        # else here. (It passes over NaN, which readers take for the greatest number.)
+        places = {footer.schema.column(at).path: at for at in range(footer.num_columns)}
+        for name in self._texts:
+            if self._nulls[name] == self._rows:
+                continue
+            found = [
+                footer.row_group(group).column(places[name]).statistics
+                for group in range(footer.num_row_groups)
+            ]
+            known = [group for group in found if group is not None and group.has_min_max]
+            least = min((group.min for group in known), default="")
+            greatest = max((group.max for group in known), default=_GREATEST_CHARACTER)
+            # A row group says nothing if its bounds were not asked for or are very long texts; or
+            # if all is null, which is rare enough to be taken for the same.
+            every = len(known) == len(found)
+            self._bounds[name] = (least, greatest) if every else ("", _GREATEST_CHARACTER)
 
     def _statistics(self) -> dict[str, Any]:
         bounds = {name: pair for name, pair in self._bounds.items() if name not in self._unbounded}

@@ -4,6 +4,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -12,13 +13,14 @@ import pyarrow as pa
 from storage.data_files import ROW_GROUP_ROWS, TARGET_BYTES, data_files, row_groups
 from storage.rewriting import LiveFile, list_files, read_rows, replace_files, stored_schema
 from storage.rows import SORT_COLUMNS
+from storage.views import quoted
 
 if TYPE_CHECKING:
     from storage.lake import Lake
 
 _KEPT_HOURS = 168
 # What is merged at once is held in memory.
-_GROUP_TARGETS = 2
+_GROUP_TARGETS = 4
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def maintain_table(
         table: Name of the table.
         retention_hours: How long files stay that the newest version does not need: those of older
             versions, which readers may have open, and those of commits that are under way or died.
-        target_bytes: Files smaller than this are merged.
+        target_bytes: About how large files become; those of less than half of it are merged.
         dry_run: Say what would be done; change nothing.
 
     Raises:
@@ -85,7 +87,7 @@ def maintain_table(
         return TableMaintenance(
             table,
             files_before=len(before),
-            files_after=len(before) - len(small) + math.ceil(size / target_bytes),
+            files_after=len(before) - len(small) + (_files_of(size, target_bytes) if small else 0),
             bytes_before=_size(before),
             bytes_after=_size(before),
             merged=len(small),
@@ -114,17 +116,20 @@ def maintain_table(
 
 def _merge_small_files(lake: "Lake", table: str, target_bytes: int) -> tuple[int, bool]:
     """Merge until at most one file is small; return how many were, and whether others won."""
-    merged = 0
+    merged, fewest = 0, math.inf
     while True:
         stored = lake.table(table)
         assert stored is not None
+        small = _small(list_files(stored), target_bytes)
+        # Rows that compress better together may become small files again.
+        if not small or len(small) >= fewest:
+            return merged, False
+        fewest = len(small)
         group: list[LiveFile] = []
-        for file in _small(list_files(stored), target_bytes):
+        for file in small:
             if len(group) > 1 and _size(group) + file.size_bytes > _GROUP_TARGETS * target_bytes:
                 break
             group.append(file)
-        if not group:
-            return merged, False
         if not _merge(lake, table, group, stored_schema(stored), target_bytes):
             return merged, True
         merged += len(group)
@@ -132,7 +137,7 @@ def _merge_small_files(lake: "Lake", table: str, target_bytes: int) -> tuple[int
 
 def _small(files: Sequence[LiveFile], target_bytes: int) -> list[LiveFile]:
     """The files to merge, the smallest first; a lone one only if it lacks a checksum."""
-    small = [file for file in files if file.size_bytes < target_bytes or not file.has_checksum]
+    small = [file for file in files if 2 * file.size_bytes < target_bytes or not file.has_checksum]
     if len(small) == 1 and small[0].has_checksum:
         return []
     return sorted(small, key=lambda file: (file.size_bytes, file.path))
@@ -143,20 +148,29 @@ def _merge(
 ) -> bool:
     rows = pa.concat_tables([read_rows(lake, table, file, schema) for file in group])
     written, added = 0, []
-    for file in data_files(_in_order(rows), schema, target_bytes):
-        written += file.rows
-        added.append(lake.store_file(table, file, data_change=False))
+    for part in _parts(rows, _files_of(_size(group), target_bytes)):
+        for file in data_files(part, schema, 2 * target_bytes):
+            written += file.rows
+            added.append(lake.store_file(table, file, data_change=False))
     if written != rows.num_rows:
         raise RuntimeError(f"merging {table!r} made {written} rows of {rows.num_rows}")
     about = {"segmill": "maintain", "files": len(group), "rows": written}
     return replace_files(lake, table, group, added, about=about, data_change=False)
 
 
-def _in_order(rows: pa.Table) -> Iterator[pa.Table]:
-    """Yield row groups, sorted so that readers of a label or an image skip most of them."""
+def _files_of(size_bytes: int, target_bytes: int) -> int:
+    return max(1, round(size_bytes / target_bytes))
+
+
+def _parts(rows: pa.Table, count: int) -> Iterator[Iterator[pa.Table]]:
+    """Divide rows into files, and yield the row groups of each.
+
+    Each file gets a range of images, in which rows are sorted by label and image. So readers of an
+    image need one file, and those of a label a stretch of each.
+    """
     keys = [name for name in SORT_COLUMNS if name in rows.column_names]
     if not keys:
-        yield from row_groups(rows.combine_chunks())
+        yield row_groups(rows.combine_chunks())
         return
     # DuckDB sorts what does not fit in memory, and strings of more than 2 GiB together.
     with tempfile.TemporaryDirectory(prefix="segmill-sort-") as spill:
@@ -164,10 +178,25 @@ def _in_order(rows: pa.Table) -> Iterator[pa.Table]:
         with duckdb.connect(":memory:", config=config) as session:
             session.execute("SET TimeZone = 'UTC'")
             session.register("unsorted", rows)
-            order = ", ".join(f'"{key}"' for key in keys)
-            found = session.sql(f"SELECT * FROM unsorted ORDER BY {order}")
-            for batch in found.to_arrow_reader(ROW_GROUP_ROWS):
-                yield pa.Table.from_batches([batch]).cast(rows.schema)
+            for condition in _image_ranges(session, count if "image_id" in keys else 1):
+                order = ", ".join(f'"{key}"' for key in keys)
+                found = session.sql(f"SELECT * FROM unsorted WHERE {condition} ORDER BY {order}")
+                batches = found.to_arrow_reader(ROW_GROUP_ROWS)
+                yield (pa.Table.from_batches([batch]).cast(rows.schema) for batch in batches)
+
+
+def _image_ranges(session: duckdb.DuckDBPyConnection, count: int) -> list[str]:
+    """Conditions that divide `unsorted` into parts of about as many rows."""
+    shares = [part / count for part in range(1, count)]
+    found = session.execute(
+        "SELECT DISTINCT unnest(quantile_disc(image_id, $shares)) AS least FROM unsorted "
+        "ORDER BY least", {"shares": shares}
+    ).fetchall() if shares else []  # fmt: skip
+    bounds = [quoted(least) for (least,) in found if least is not None]
+    ranges = [f"image_id >= {least} AND image_id < {next_}" for least, next_ in pairwise(bounds)]
+    if not bounds:
+        return ["true"]
+    return [f"coalesce(image_id < {bounds[0]}, true)", *ranges, f"image_id >= {bounds[-1]}"]
 
 
 def _checkpoint(lake: "Lake", table: str) -> bool:

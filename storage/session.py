@@ -22,7 +22,14 @@ from storage.errors import (
 from storage.schemas import TABLES
 from storage.unit_lives import retractions
 from storage.versions import Versions, open_version
-from storage.views import committed_rows, quoted, schema_drifts, stored_rows
+from storage.views import (
+    MAY_BE_CLAIMED_TWICE,
+    SUPERSEDED,
+    committed_rows,
+    quoted,
+    schema_drifts,
+    stored_rows,
+)
 
 if TYPE_CHECKING:
     from storage.lake import Lake
@@ -157,9 +164,20 @@ def _session(
         stored = opened.get(table)
         source = _source(session, lake, table, stored, in_process=in_process)
         session.execute(f'CREATE VIEW stored."{table}" AS {stored_rows(table, stored, source)}')
+    superseded = _superseded(session, opened)
     for table in TABLES:
-        session.execute(f'CREATE VIEW main."{table}" AS {committed_rows(table)}')
+        session.execute(f'CREATE VIEW main."{table}" AS {committed_rows(table, superseded)}')
     return session, opened
+
+
+def _superseded(session: duckdb.DuckDBPyConnection, opened: Mapping[str, DeltaTable]) -> str | None:
+    """Note the images of units that another unit finished before; None if there are none."""
+    if "units" not in opened or "units" in schema_drifts(opened):
+        return None
+    if session.execute(MAY_BE_CLAIMED_TWICE).fetchall() == [(False,)]:
+        return None
+    session.execute(f"CREATE TEMP TABLE superseded AS {SUPERSEDED}")
+    return "temp.superseded"
 
 
 def _opened(lake: "Lake", versions: Versions) -> dict[str, DeltaTable]:

@@ -31,26 +31,41 @@ def stored_rows(table: str, stored: DeltaTable | None, source: str | None) -> st
     return f"SELECT {columns} FROM {source}" if source else f"SELECT {columns} WHERE false"
 
 
-def committed_rows(table: str) -> str:
-    """SQL of the rows that count: of `stored`'s views, those of finished units."""
+_CLAIMS = """
+    SELECT unnest(image_ids) AS image_id, unit_id, committed_at, model_id, params_id, label_set_id
+    FROM stored.units WHERE stage = 'segment'
+"""
+MAY_BE_CLAIMED_TWICE = f"""
+    SELECT count(*) <> count(DISTINCT hash(image_id, model_id, params_id, label_set_id))
+    FROM ({_CLAIMS})
+"""
+"""SQL that is false if no image was finished by two units, with the same models and labels."""
+
+SUPERSEDED = f"""
+    SELECT image_id, unit_id FROM (SELECT DISTINCT * FROM ({_CLAIMS}))
+    QUALIFY row_number() OVER (
+        PARTITION BY image_id, model_id, params_id, label_set_id ORDER BY committed_at, unit_id
+    ) > 1
+"""
+"""SQL of the images of units that another unit finished before."""
+
+
+def committed_rows(table: str, superseded: str | None = None) -> str:
+    """SQL of the rows that count: of `stored`'s views, those of finished units.
+
+    Args:
+        table: Name of the table.
+        superseded: Relation of `SUPERSEDED`. None if it is empty: even to find that out for each
+            query takes as long as the rest of one.
+    """
     rows = f'SELECT * FROM stored."{table}"'
     if table not in UNIT_TABLES:
         return rows
     if table in ("segments", "image_labels"):
         # Two runs at once may have cut one image in batches of different members: then the first
-        # counts. There is hardly ever one, and to leave out nothing costs nothing.
-        return (
-            "WITH claims AS (SELECT unnest(image_ids) AS image_id, unit_id, committed_at, model_id,"
-            "  params_id, label_set_id FROM stored.units WHERE stage = 'segment'),"
-            " doubled AS (SELECT image_id, model_id, params_id, label_set_id,"
-            "  min_by(unit_id, (committed_at, unit_id)) AS first_unit"
-            "  FROM claims GROUP BY ALL HAVING count(*) > 1),"
-            " superseded AS (SELECT image_id, unit_id FROM claims"
-            "  JOIN doubled USING (image_id, model_id, params_id, label_set_id)"
-            "  WHERE unit_id <> first_unit)"
-            f" {rows} SEMI JOIN stored.units USING (unit_id)"
-            " ANTI JOIN superseded USING (image_id, unit_id)"
-        )
+        # counts.
+        others = f" ANTI JOIN {superseded} USING (image_id, unit_id)" if superseded else ""
+        return f"{rows} SEMI JOIN stored.units USING (unit_id){others}"
     committed = f"{rows} WHERE unit_id IN (SELECT unit_id FROM stored.units)"
     if table == "images":
         # Several drops may have brought it; the first one counts for as long as it is there.

@@ -31,7 +31,8 @@ def segment_rows(
     """
     identity = (image.image_id, choice.model_id, choice.params_id, choice.label_set_id)
     about = "\0".join(identity).encode() + b"\0"
-    ids = [hashlib.sha256(about + mask.rle).hexdigest() for mask, _ in found]
+    # Half of a sha256 tells them apart as well, and is a sixth of a row less to store.
+    ids = [hashlib.sha256(about + mask.rle).hexdigest()[:32] for mask, _ in found]
     same_in_all = {
         "image_id": image.image_id,
         "source": "automatic",

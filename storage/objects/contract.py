@@ -37,11 +37,11 @@ class ObjectStore(Protocol):
         """Return the bytes of an object, or raise `ObjectNotFoundError`."""
         ...
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes | memoryview) -> None:
         """Store an object durably, replacing an older one; readers see one or the other."""
         ...
 
-    def write_many(self, objects: Iterable[tuple[str, bytes]]) -> int:
+    def write_many(self, objects: Iterable[tuple[str, bytes | memoryview]]) -> int:
         """Store many objects as `write` does, faster together; return how many.
 
         Each object is atomic, the whole is not: after a crash any of them may be missing.

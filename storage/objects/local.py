@@ -53,7 +53,7 @@ class LocalStore:
         except PermissionError as error:
             raise ObjectUnreadableError(key, self.root, "permission denied") from error
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes | memoryview) -> None:
         """Store an object durably; a crash leaves the old or the new bytes, never a mixture.
 
         Raises:
@@ -62,7 +62,7 @@ class LocalStore:
         """
         self.write_many([(key, data)])
 
-    def write_many(self, objects: Iterable[tuple[str, bytes]]) -> int:
+    def write_many(self, objects: Iterable[tuple[str, bytes | memoryview]]) -> int:
         """Store many objects durably, each atomically, and return how many.
 
         The files of a group are flushed together before any gets its name.
@@ -131,7 +131,7 @@ class LocalStore:
             raise UnsafeKeyError(key, "a symbolic link leads out of the root")
         return path
 
-    def _write_group(self, group: Sequence[tuple[str, bytes]]) -> None:
+    def _write_group(self, group: Sequence[tuple[str, bytes | memoryview]]) -> None:
         targets = [(self._path(key), data) for key, data in group]
         for folder in {path.parent for path, _ in targets}:
             self._make_folder(folder)
@@ -215,7 +215,7 @@ def _temporary_name(folder: Path) -> Path:
     return folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
 
 
-def _write_temporary(folder: Path, data: bytes) -> Path:
+def _write_temporary(folder: Path, data: bytes | memoryview) -> Path:
     path = _temporary_name(folder)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
@@ -229,7 +229,7 @@ def _write_temporary(folder: Path, data: bytes) -> Path:
     return path
 
 
-def _write_all(descriptor: int, data: bytes, path: Path) -> None:
+def _write_all(descriptor: int, data: bytes | memoryview, path: Path) -> None:
     view = memoryview(data)
     try:
         while view:

@@ -74,11 +74,11 @@ class S3Store:
                 raise ObjectUnreadableError(key, self.root, _code(error)) from error
             raise
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes | memoryview) -> None:
         """Store an object, replacing an older one; S3 shows one or the other."""
-        self._client.put_object(Bucket=self._bucket, Key=self._full(key), Body=data)
+        self._client.put_object(Bucket=self._bucket, Key=self._full(key), Body=bytes(data))
 
-    def write_many(self, objects: Iterable[tuple[str, bytes]]) -> int:
+    def write_many(self, objects: Iterable[tuple[str, bytes | memoryview]]) -> int:
         """Store many objects with parallel requests and return how many.
 
         At most twice as many objects as there are parallel requests are held in memory.

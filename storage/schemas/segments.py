@@ -7,7 +7,7 @@ from storage.schemas.fields import NUMBERS, TIMESTAMP, UNIT_ID, column, table_sc
 SEGMENTS = table_schema(
     "One mask that a model cut out of an image, with its label.",
     UNIT_ID,
-    column("segment_id", pa.string(), "Hash of image, model, parameters and mask.", "sha256"),
+    column("segment_id", pa.string(), "Half a sha256 of image, model, parameters and mask.", "hex"),
     column("image_id", pa.string(), "The image it was cut from.", "sha256"),
     column("source", pa.string(), "How it was found: automatic, panoptic, video or click."),
     column("model_id", pa.string(), "Model that cut it."),
@@ -74,7 +74,7 @@ IMAGE_LABELS = table_schema(
 REVIEWS = table_schema(
     "One decision of a person about one segment; the last one counts.",
     column("review_id", pa.string(), "Id of the decision."),
-    column("segment_id", pa.string(), "Segment that was looked at.", "sha256"),
+    column("segment_id", pa.string(), "Segment that was looked at.", "hex"),
     column("image_id", pa.string(), "Image of the segment.", "sha256"),
     column("decision", pa.string(), "accept, reject or relabel."),
     column("label", pa.string(), "Label that the person gave.", nullable=True),

@@ -90,7 +90,7 @@ def _layout(path: str) -> list[tuple[str, str, bool]]:
 
 
 def test_row_groups_of_a_large_file_have_labels_of_their_own(local_lake: Lake, segment: Row):
-    rows = [segment(label=LABELS[number % 5], rle="", top=[]) for number in range(45_000)]
+    rows = [segment(label=LABELS[number % 5], rle="", top=[]) for number in range(90_000)]
     for unit in range(2):
         local_lake.append("segments", rows, f"unit-{unit}")
     maintain_table(local_lake, "segments")
@@ -99,7 +99,7 @@ def test_row_groups_of_a_large_file_have_labels_of_their_own(local_lake: Lake, s
     place = TABLES["segments"].get_field_index("label")
     spans = []
     for number in range(found.num_row_groups):
-        assert found.row_group(number).num_rows <= 32_768
+        assert found.row_group(number).num_rows <= 65_536
         statistics = found.row_group(number).column(place).statistics
         spans.append((statistics.min, statistics.max))
     assert found.num_row_groups == 3
@@ -115,23 +115,44 @@ def test_a_second_run_changes_nothing(local_lake: Lake, segment: Row):
     assert (done.merged, done.vacuumed, done.checkpointed) == (0, 0, False)
 
 
-def test_large_files_are_left_alone_and_all_merged_ones_but_one_are_large(
+def test_large_files_are_left_alone_and_merged_ones_have_images_of_their_own(
     local_lake: Lake, segment: Row
 ):
     rng = random.Random(1)
     for unit in range(9):
-        rows = [segment(rle=rng.randbytes(400).hex(), label=LABELS[n % 5]) for n in range(100)]
+        rows = [
+            segment(rle=rng.randbytes(400).hex(), label=LABELS[n % 5], image_id=f"{n // 5:02d}")
+            for n in range(100)
+        ]
         local_lake.append("segments", rows, f"unit-{unit}")
     before = _rows(local_lake)
-    target = 60_000
+    target = 150_000
     done = maintain_table(local_lake, "segments", target_bytes=target)
-    sizes = sorted(Path(path).stat().st_size for path in local_lake.file_uris("segments"))
-    assert all(size >= target for size in sizes[1:])
-    assert done.files_after == len(sizes)
+    files = local_lake.file_uris("segments")
+    assert len(files) > 1
+    assert all(target / 2 <= Path(path).stat().st_size <= 2 * target for path in files)
+    assert done.files_after == len(files)
     assert _rows(local_lake) == before
-    files = set(local_lake.file_uris("segments"))
+    spans = []
+    for path in files:
+        found = pq.read_table(path)
+        keys = list(zip(found["label"].to_pylist(), found["image_id"].to_pylist(), strict=True))
+        assert keys == sorted(keys)
+        spans.append((min(key[1] for key in keys), max(key[1] for key in keys)))
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(sorted(spans)))
     assert maintain_table(local_lake, "segments", target_bytes=target).merged == 0
-    assert set(local_lake.file_uris("segments")) == files
+    assert set(local_lake.file_uris("segments")) == set(files)
+
+
+def test_many_rows_of_one_image_are_merged_once(local_lake: Lake, segment: Row):
+    rng = random.Random(1)
+    for unit in range(9):
+        rows = [segment(rle=rng.randbytes(400).hex()) for _ in range(100)]
+        local_lake.append("segments", rows, f"unit-{unit}")
+    before = _rows(local_lake)
+    maintain_table(local_lake, "segments", target_bytes=60_000)
+    assert _rows(local_lake) == before
+    assert maintain_table(local_lake, "segments", target_bytes=60_000).merged == 0
 
 
 @pytest.mark.parametrize("table", sorted(TABLES))
