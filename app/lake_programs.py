@@ -16,6 +16,7 @@ class Place:
     Attributes:
         uris: A folder or `s3://` URI for each table that is stored.
         by_unit: Those of them whose rows count by `units`.
+        first_of_image: SQL of the row of an image that counts, in `images`.
         files: The live Parquet files of one table, to show how they are read.
         files_of: Name of that table.
         options: Options of the object store beside credentials, which are the environment's.
@@ -23,6 +24,7 @@ class Place:
 
     uris: Mapping[str, str]
     by_unit: tuple[str, ...]
+    first_of_image: str
     files: tuple[str, ...]
     files_of: str
     options: Mapping[str, str]
@@ -39,10 +41,9 @@ def duckdb_sql(place: Place) -> str:
     if not place.is_local:
         lines.append(_duckdb_secret(place.options))
     for table, uri in place.uris.items():
-        finished = " WHERE unit_id IN (SELECT unit_id FROM units)" if table in place.by_unit else ""
-        lines.append(
-            f"CREATE VIEW {table} AS FROM delta_scan({_sql_text(_as_uri(uri))}){finished};"
-        )
+        counted = " WHERE unit_id IN (SELECT unit_id FROM units)" if table in place.by_unit else ""
+        counted += f"\n    QUALIFY {place.first_of_image}" if table == "images" else ""
+        lines.append(f"CREATE VIEW {table} AS FROM delta_scan({_sql_text(_as_uri(uri))}){counted};")
     shown = ",\n    ".join(_sql_text(file) for file in place.files[:_MOST_FILES])
     lines += [
         f"SELECT count(*) FROM {place.files_of};",
@@ -63,6 +64,7 @@ from pyarrow.dataset import FileSystemDataset
 tables = {_literal(place.uris)}
 options = {_literal(place.options)}
 by_unit = {list(place.by_unit)!r}
+first = "QUALIFY {place.first_of_image}"
 
 session = duckdb.connect()
 for name, uri in tables.items():
@@ -71,8 +73,9 @@ for name, uri in tables.items():
     files = [found.format.make_fragment(file, found.filesystem) for file in found.files]
     rows = FileSystemDataset(files, found.schema, found.format, found.filesystem)
     session.register(f"dataset_{{name}}", rows)
-    finished = "WHERE unit_id IN (FROM units SELECT unit_id)" if name in by_unit else ""
-    session.execute(f"CREATE TEMP VIEW {{name}} AS FROM dataset_{{name}} {{finished}}")
+    counted = "WHERE unit_id IN (FROM units SELECT unit_id)" if name in by_unit else ""
+    counted += f" {{first}}" if name == "images" else ""
+    session.execute(f"CREATE TEMP VIEW {{name}} AS FROM dataset_{{name}} {{counted}}")
 print(session.sql("SELECT count(*) FROM {place.files_of}"))"""
 
 
@@ -89,6 +92,11 @@ def polars_code(place: Place) -> str:
         lines += [
             f"units = pl.read_delta({units!r}{options})",
             f'{table} = {table}.join(units.select("unit_id"), on="unit_id", how="semi")',
+        ]
+    if table == "images":
+        lines += [
+            'images = images.sort("ingested_at", "unit_id")',
+            'images = images.unique(["dataset", "image_id"], keep="first", maintain_order=True)',
         ]
     return "\n".join([*lines, f"print({table}.height)"])
 
@@ -110,9 +118,16 @@ def spark_code(place: Place) -> str:
             f'units = spark.read.format("delta").load({_as_spark(units)!r})',
             f'{table} = {table}.join(units.select("unit_id"), "unit_id", "left_semi")',
         ]
+    if table == "images":
+        lines += [
+            'drops = Window.partitionBy("dataset", "image_id").orderBy("ingested_at", "unit_id")',
+            'images = images.withColumn("place", row_number().over(drops))',
+            'images = images.where("place = 1").drop("place")',
+        ]
     return f"""\
 from delta import configure_spark_with_delta_pip
-from pyspark.sql import SparkSession
+from pyspark.sql import SparkSession, Window
+from pyspark.sql.functions import row_number
 
 builder = (
     SparkSession.builder.appName("segmill")

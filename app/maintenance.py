@@ -51,7 +51,8 @@ def _show(summary: "MaintainSummary") -> None:
     from app.terminal import print_table
 
     if not summary.tables:
-        say("no table was ever written")
+        if not summary.damaged:
+            say("no table was ever written")
         return
     columns = ("table", "files", "then", "MB", "then MB", "merged", "vacuumed")
     rows = [

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 _RULE = (
     "Rows of {tables} count only when their unit_id is in units: a unit of work writes its rows "
-    "first and its row in units last. The views below leave the others out. segmill sql also takes "
-    "the annotations of the newest content of a drop only, and one of two runs that cut an image "
-    "at once. Read what Delta lists, not every file in the folder: some wait for their deletion."
+    "first and its row in units last. An image that several drops brought has a row of each in "
+    "images, and the first one counts. The views below leave the others out. What they do not "
+    "leave out, but segmill sql does: annotations of a drop whose content was changed since, and "
+    "what the second of two runs found on an image that both cut at once. "
+    "Read what Delta lists, not every file in the folder: some wait for their deletion."
 )
 
 
@@ -71,6 +73,7 @@ def open_lake(
 
 def _place(lake: "Lake", settings: "Settings") -> Place:
     from storage.schemas import TABLES, UNIT_TABLES
+    from storage.views import FIRST_OF_IMAGE
 
     # Units first: the views of the others need it.
     names = sorted(TABLES, key=lambda name: name != "units")
@@ -93,6 +96,7 @@ def _place(lake: "Lake", settings: "Settings") -> Place:
     return Place(
         uris=uris,
         by_unit=tuple(name for name in uris if name in UNIT_TABLES and "units" in uris),
+        first_of_image=FIRST_OF_IMAGE,
         files=tuple(lake.file_uris(shown)),
         files_of=shown,
         options=options,

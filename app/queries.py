@@ -1,10 +1,12 @@
 """segmill sql and segmill query: ask the tables, in SQL or by the name of a recipe."""
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -116,21 +118,26 @@ def _answer(
     from storage.versions import versions_as_of
 
     lake = Lake.open(settings_for(root).root)
-    with _kill_timer(timeout_seconds + _GRACE_SECONDS):
+    with (
+        TemporaryDirectory(prefix="segmill-sql-") as spill,
+        _kill_timer(timeout_seconds + _GRACE_SECONDS, spill),
+    ):
         return read_only_query(
             lake,
             text,
             values,
             versions=versions_as_of(lake, as_of or ()),
             timeout_seconds=timeout_seconds,
+            spill_folder=spill,
         )
 
 
 @contextmanager
-def _kill_timer(seconds: float) -> Iterator[None]:
-    """End the process if the block takes longer; nothing is written by those who only read."""
+def _kill_timer(seconds: float, spill: str) -> Iterator[None]:
+    """End the process if the block takes longer; what it wrote is in a folder that goes first."""
 
     def end() -> None:
+        shutil.rmtree(spill, ignore_errors=True)
         typer.secho(
             f"failed: the query did not stop when it was told to, and was killed after {seconds:g} "
             "s; ask for less, or allow it more with --timeout",

@@ -93,11 +93,15 @@ def _show(plan: "RetractionPlan", quiet: bool) -> None:
         say(f"  {table}: {plural(rows, 'row')}", quiet)
     if plan.images:
         say(f"  {plural(plan.images, 'image')} that no other drop brings", quiet)
+    if plan.datasets:
+        say(f"  datasets: {', '.join(plan.datasets)}", quiet)
+    if plan.begun:
+        say(f"  and what {plural(plan.begun, 'unit')} stored that no reader sees yet", quiet)
     if plan.leftovers:
         say(f"  and the rows of {plural(plan.leftovers, 'unit')} withdrawn before", quiet)
 
 
 def _facts(plan: "RetractionPlan") -> dict[str, Any]:
-    hidden = {"unit_ids", "remainders"}
+    hidden = {"unit_ids", "remainders", "version"}
     names = [item.name for item in fields(plan) if item.name not in hidden]
     return {name: getattr(plan, name) for name in names}

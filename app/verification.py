@@ -1,6 +1,6 @@
-"""segmill verify: are the tables' files what was written?"""
+"""segmill verify: are the tables what was written?"""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from storage.verification import TableVerification
 
 _BYTES_PER_MB = 1_000_000
+_MOST_UNITS = 20  # of a table
 
 
 def verify(
@@ -24,7 +25,9 @@ def verify(
     """Read every file of the tables and compare it with its checksum; exit 1 where one differs.
 
     A file's name holds the sha256 of what was written, so that any flipped bit
-    shows. Files that no table names are told, but are no damage.
+    shows. A log that is lost is damage as well, and so is a unit of work that is
+    finished, but unknown to a table it wrote to. Files that no table names are
+    told, but are no damage.
 
     Examples:
       segmill verify
@@ -34,9 +37,14 @@ def verify(
     from app.terminal import stage_progress
     from storage.lake import Lake
     from storage.schemas import TABLES
+    from storage.table_logs import lost_units
     from storage.verification import verify_table
 
     lake = Lake.open(settings_for(root).root)
+    if not any(lake.objects.list()):
+        raise typer.BadParameter(
+            f"expected tables in {lake.root}, but found none", param_hint="--root"
+        )
     names = [table] if table else sorted(TABLES)
     found: list[TableVerification] = []
     with stage_progress(quiet=quiet or as_json) as progress:
@@ -47,11 +55,13 @@ def verify(
         for name in names:
             found.append(verify_table(lake, name, on_file))
             progress("verify", len(found), len(names))
+    lost = lost_units(lake)
+    found = [replace(item, lost_units=lost.get(item.table, ())) for item in found]
     if as_json:
         print_json({"tables": [asdict(item) for item in found]})
     else:
         _show(found, quiet)
-    if any(item.damaged for item in found):
+    if any(item.damaged or item.lost_units for item in found):
         raise typer.Exit(FINDINGS)
 
 
@@ -59,6 +69,10 @@ def _show(found: "list[TableVerification]", quiet: bool) -> None:
     for item in found:
         for uri, reason in item.damaged.items():
             typer.echo(f"damaged: {uri}: {reason}")
+        for unit_id in item.lost_units[:_MOST_UNITS]:
+            typer.echo(f"lost: {item.table}: unit {unit_id} is finished, but its commit is gone")
+        if more := len(item.lost_units[_MOST_UNITS:]):
+            typer.echo(f"lost: {item.table}: {plural(more, 'more unit')}; --json names all")
     for item in found:
         for uri in item.without_checksum:
             say(f"without a checksum until segmill maintain: {uri}", quiet)
@@ -67,8 +81,10 @@ def _show(found: "list[TableVerification]", quiet: bool) -> None:
     files = sum(item.files for item in found)
     megabytes = sum(item.size_bytes for item in found) / _BYTES_PER_MB
     damaged = sum(len(item.damaged) for item in found)
+    lost = sum(len(item.lost_units) for item in found)
     say(
         f"{plural(files, 'file')} of {plural(sum(item.files > 0 for item in found), 'table')} "
-        f"read, {megabytes:.1f} MB: {plural(damaged, 'file') if damaged else 'none'} damaged",
+        f"read, {megabytes:.1f} MB: {plural(damaged, 'file') if damaged else 'none'} damaged"
+        + (f", {plural(lost, 'commit')} lost" if lost else ""),
         quiet,
     )

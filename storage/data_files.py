@@ -65,6 +65,9 @@ def data_files(
 ) -> Iterator[DataFile]:
     """Lay rows out in Parquet files, all but the last of them at least as large as the target.
 
+    A NaN becomes null wherever the schema allows that: Parquet's statistics pass over NaN, so that
+    readers would skip files and row groups that hold one.
+
     Args:
         rows: The rows in order, up to `ROW_GROUP_ROWS` at a time: each a row group.
         schema: Their schema.
@@ -96,8 +99,14 @@ def recorded_sha256(name: str) -> str | None:
     return found["sha256"] if found else None
 
 
+def has_nan(column: pa.ChunkedArray) -> bool:
+    """Tell whether a column holds a number that is none."""
+    return pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py() is True
+
+
 class _GrowingFile:
     def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
         self._sink = pa.BufferOutputStream()
         self._writer = pq.ParquetWriter(self._sink, schema, **parquet_layout(schema))
         # Of every plain column: of one that is left out some readers make a condition that no row
@@ -115,6 +124,7 @@ class _GrowingFile:
         return int(self._sink.tell())
 
     def add(self, group: pa.Table) -> None:
+        group = self._without_nan(group)
         self._writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
         self._rows += group.num_rows
         for name in self._nulls:
@@ -123,11 +133,25 @@ class _GrowingFile:
             found = pc.min_max(group.column(name)).as_py()
             if found["min"] is None:
                 continue
-            if isinstance(found["min"], float) and not all(map(math.isfinite, found.values())):
-                self._unbounded.add(name)  # JSON has no such numbers
+            infinite = isinstance(found["min"], float) and not all(
+                map(math.isfinite, found.values())
+            )
+            # JSON has no infinite numbers; and NaN is the greatest of all, but was passed over.
+            if infinite or has_nan(group.column(name)):
+                self._unbounded.add(name)
                 continue
             least, greatest = self._bounds.get(name, (found["min"], found["max"]))
             self._bounds[name] = min(least, found["min"]), max(greatest, found["max"])
+
+    def _without_nan(self, group: pa.Table) -> pa.Table:
+        for at, field in enumerate(self._schema):
+            if field.nullable and has_nan(group.column(at)):
+                numbers = group.column(at)
+                nothing = pa.scalar(None, field.type)
+                group = group.set_column(
+                    at, field, pc.if_else(pc.is_nan(numbers), nothing, numbers)
+                )
+        return group
 
     def close(self) -> DataFile:
         self._writer.close()
@@ -139,7 +163,7 @@ class _GrowingFile:
 
     def _take_bounds_of_texts(self, footer: pq.FileMetaData) -> None:
         # Parquet's writer has compared every text already; to do it again takes longer than all
-        # else here. (It passes over NaN, which readers take for the greatest number.)
+        # else here.
         places = {footer.schema.column(at).path: at for at in range(footer.num_columns)}
         for name in self._texts:
             if self._nulls[name] == self._rows:

@@ -154,6 +154,29 @@ class CommitConflictError(StorageError):
         )
 
 
+class UnitWithdrawnError(StorageError):
+    """Work was withdrawn by a retraction while it was under way."""
+
+    def __init__(self, unit_id: str) -> None:
+        self.unit_id = unit_id
+        super().__init__(
+            f"Unit {unit_id} was withdrawn by a retraction while it was under way, "
+            "and is not stored; run the same command again to do it anew"
+        )
+
+
+class TableLogLostError(StorageError):
+    """A table's files are there, but not the log that says which of them count."""
+
+    def __init__(self, table: str, uri: str) -> None:
+        self.table = table
+        self.uri = uri
+        super().__init__(
+            f"Table {table!r} has Parquet files, but no log: {uri}/_delta_log is missing; put it "
+            "back from a backup or from the bucket's older versions, or move the files away"
+        )
+
+
 class DamagedFileError(StorageError):
     """A file of a table is missing, or holds other bytes than were written."""
 

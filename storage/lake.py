@@ -19,6 +19,8 @@ from storage.data_files import DataFile, data_files, row_groups
 from storage.errors import (
     CommitConflictError,
     LakePathError,
+    TableLogLostError,
+    UnitWithdrawnError,
     UnknownTableError,
     UnknownVersionError,
     VersionGoneError,
@@ -29,7 +31,8 @@ from storage.rows import check_stored_schema, columns_missing, rows_to_table
 from storage.schemas import TABLES
 from storage.session import connect
 from storage.settings import get_settings
-from storage.unit_lives import is_committed, next_life
+from storage.unit_lives import RETRACTIONS, current_life, is_committed
+from storage.unit_lives import retractions as count_retractions
 
 _ATTEMPTS = 20
 # Characters with which the table format's writer aborts the process, or writes elsewhere.
@@ -63,8 +66,22 @@ class Lake:
         """Open the lake of a SegMill root: its tables lie in `lake/`."""
         return cls(f"{settings_root.rstrip('/')}/lake")
 
+    def life(self, unit_id: str) -> int | None:
+        """Return what to pass to each commit of a unit that begins now; None if it is finished.
+
+        A unit that is withdrawn meanwhile is then not committed in part: see
+        `storage.unit_lives`.
+        """
+        version = self.unit_version(unit_id)
+        return None if is_committed(version) else current_life(version, None)
+
     def append(
-        self, table: str, rows: Sequence[Mapping[str, Any]] | pa.Table, unit_id: str
+        self,
+        table: str,
+        rows: Sequence[Mapping[str, Any]] | pa.Table,
+        unit_id: str,
+        life: int | None = None,
+        retractions: int | None = None,
     ) -> bool:
         """Commit rows to a table in the name of a unit of work, exactly once.
 
@@ -75,12 +92,18 @@ class Lake:
             rows: The rows; nullable columns may be left out, and `unit_id` is filled in. No rows
                 are a commit as well.
             unit_id: The unit of work.
+            life: What `life` returned when the work began; None takes what it is by now, which is
+                right only for units that are committed to one table.
+            retractions: Of the table `units`, how many retractions it may have seen.
 
         Returns:
             True if the rows were committed now, False if the unit was in the table already.
 
         Raises:
             UnknownTableError: If the lake has no such table.
+            UnitWithdrawnError: If the unit was withdrawn since `life` was asked, or anything since
+                the retractions were counted.
+            TableLogLostError: If the table has files, but no log.
             RowsRefusedError: If rows do not fit the table.
             SchemaDriftError: If a column is stored with another type.
             CommitConflictError: If other writers won every attempt.
@@ -90,17 +113,17 @@ class Lake:
         self._require_conditional_writes()
         added: list[AddAction] | None = None
         for attempt in range(_ATTEMPTS):
-            stored = self._open(table) or self._create(table)
+            stored = self.table_to_write(table)
             version = stored.transaction_version(unit_id)
-            of_units = None
-            if version is not None and table != "units":
-                of_units = self.unit_version(unit_id)
-            life = next_life(version, of_units)
+            due = life or current_life(version, self._version_in_units(table, unit_id, version))
+            changed = retractions is not None and count_retractions(stored) != retractions
+            if changed or (version is not None and version > due):
+                raise UnitWithdrawnError(unit_id)
+            if version == due:
+                return False
             if is_committed(version):
-                if life == version + 1:
-                    return False
                 # Of an earlier life: it was withdrawn, and its rows are not removed yet.
-                remove_units(self, table, {unit_id: life - 1})
+                remove_units(self, table, {unit_id: due - 1})
                 continue
             check_stored_schema(table, stored)
             try:
@@ -110,15 +133,16 @@ class Lake:
                 if added is None:
                     files = data_files(row_groups(data), data.schema)
                     added = [self.store_file(table, file, data_change=True) for file in files]
+                transactions = [Transaction(unit_id, due)]
+                if retractions is not None:
+                    transactions.append(Transaction(RETRACTIONS, retractions))
                 # The opened table, not its path: the check above and the conflict check of the
                 # commit must look at the same version.
                 stored.create_write_transaction(
                     list(added),
                     "append",
                     stored.schema(),
-                    commit_properties=CommitProperties(
-                        app_transactions=[Transaction(unit_id, life)]
-                    ),
+                    commit_properties=CommitProperties(app_transactions=transactions),
                 )
             except CommitFailedError:
                 time.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))
@@ -139,6 +163,8 @@ class Lake:
         model_id: str | None = None,
         params_id: str | None = None,
         label_set_id: str | None = None,
+        life: int | None = None,
+        retractions: int | None = None,
     ) -> bool:
         """Declare a unit finished: from now on readers see the rows it wrote to other tables.
 
@@ -153,6 +179,8 @@ class Lake:
             model_id: Model that was used.
             params_id: Parameters that were used.
             label_set_id: Label set that was used.
+            life: As `append`.
+            retractions: As `append`.
 
         Returns:
             True if it was declared now, False if it was before.
@@ -176,7 +204,7 @@ class Lake:
             "params_id": params_id,
             "label_set_id": label_set_id,
         }
-        return self.append("units", [row], unit_id)
+        return self.append("units", [row], unit_id, life, retractions)
 
     def has_unit(self, table: str, unit_id: str) -> bool:
         """Tell whether a unit is committed to a table; ask `units` whether it is finished."""
@@ -187,6 +215,15 @@ class Lake:
         """Return the version of a unit's transaction in `units`; see `storage.unit_lives`."""
         units = self._open("units")
         return None if units is None else units.transaction_version(unit_id)
+
+    def _version_in_units(self, table: str, unit_id: str, version: int | None) -> int | None:
+        # A unit that the table has never seen was not withdrawn: a withdrawal marks all tables.
+        asked = version is not None and table != "units"
+        return self.unit_version(unit_id) if asked else None
+
+    def retractions(self) -> int:
+        """Return how many retractions there were."""
+        return count_retractions(self._open("units"))
 
     @property
     def objects(self) -> ObjectStore:
@@ -224,6 +261,14 @@ class Lake:
         uris = stored.file_uris()
         # Local paths come back percent-encoded.
         return [unquote(uri) for uri in uris] if self.is_local else uris
+
+    def table_to_write(self, table: str) -> DeltaTable:
+        """Open a table at its newest version; an empty one is made if it was never written.
+
+        Raises:
+            TableLogLostError: If the table has files, but no log.
+        """
+        return self._open(table) or self._create(table)
 
     def table(self, table: str, version: int | None = None) -> DeltaTable | None:
         """Open a table at a version, or at its newest; None if it was never written.
@@ -281,6 +326,12 @@ class Lake:
 
     def _create(self, table: str) -> DeltaTable:
         schema = TABLES[table]
+        found = self.objects.list(f"{table}/")
+        if any(known.key.endswith(".parquet") for known in found):
+            # Made by another writer in between; else maintenance would take them for garbage.
+            if (stored := self._open(table)) is not None:
+                return stored
+            raise TableLogLostError(table, self._uri(table))
         try:
             DeltaTable.create(
                 self._uri(table),

@@ -11,8 +11,11 @@ import duckdb
 import pyarrow as pa
 
 from storage.data_files import ROW_GROUP_ROWS, TARGET_BYTES, data_files, row_groups
+from storage.log_retention import keep_removed_files
 from storage.rewriting import LiveFile, list_files, read_rows, replace_files, stored_schema
 from storage.rows import SORT_COLUMNS
+from storage.strays import unfinished_files, unknown_files
+from storage.table_logs import check_log_begins_before, check_log_is_there
 from storage.views import quoted
 
 if TYPE_CHECKING:
@@ -34,7 +37,8 @@ class TableMaintenance:
         bytes_before: Size of the live files before, bytes.
         bytes_after: Size of the live files after, bytes; as before in a dry run.
         merged: Files that were merged, or written anew with a checksum in their name.
-        vacuumed: Files that no version within the retention needs, and that were deleted.
+        vacuumed: Files that no version within the retention needs, and that were deleted; those
+            that a writer left unfinished as well.
         checkpointed: Whether the log got a checkpoint, and was shortened.
         postponed: Whether other writers won, so that merging goes on the next time.
     """
@@ -72,18 +76,19 @@ def maintain_table(
 
     Raises:
         UnknownTableError: If the lake has no such table.
-        DamagedFileError: If a file that should be merged is damaged; nothing is changed.
+        DamagedFileError: If a file that should be merged is damaged, or the log is missing or began
+            again; nothing is changed.
     """
     stored = lake.table(table)
     if stored is None:
+        check_log_is_there(lake, table)
         return TableMaintenance(table)
+    # What a lost log knew of must not be taken for garbage.
+    check_log_begins_before(lake, table, stored, unknown_files(stored, retention_hours))
     before = list_files(stored)
     if dry_run:
         small = _small(before, target_bytes)
         size = sum(file.size_bytes for file in small)
-        vacuumed = stored.vacuum(
-            retention_hours, dry_run=True, enforce_retention_duration=False, full=True
-        )
         return TableMaintenance(
             table,
             files_before=len(before),
@@ -91,15 +96,15 @@ def maintain_table(
             bytes_before=_size(before),
             bytes_after=_size(before),
             merged=len(small),
-            vacuumed=len(vacuumed),
+            vacuumed=_vacuum(lake, table, retention_hours, dry_run=True),
         )
     merged, postponed = _merge_small_files(lake, table, target_bytes)
+    # Until a checkpoint keeps what is to be kept, the old log must do so.
+    kept = keep_removed_files(lake, table, retention_hours)
+    vacuumed = _vacuum(lake, table, retention_hours, dry_run=False)
+    checkpointed = kept and _checkpoint(lake, table)
     stored = lake.table(table)
     assert stored is not None
-    vacuumed = stored.vacuum(
-        retention_hours, dry_run=False, enforce_retention_duration=False, full=True
-    )
-    checkpointed = _checkpoint(lake, table)
     after = list_files(stored)
     return TableMaintenance(
         table,
@@ -108,10 +113,23 @@ def maintain_table(
         bytes_before=_size(before),
         bytes_after=_size(after),
         merged=merged,
-        vacuumed=len(vacuumed),
+        vacuumed=vacuumed,
         checkpointed=checkpointed,
-        postponed=postponed,
+        postponed=postponed or not kept,
     )
+
+
+def _vacuum(lake: "Lake", table: str, retention_hours: int, *, dry_run: bool) -> int:
+    stored = lake.table(table)
+    assert stored is not None
+    vacuumed = stored.vacuum(
+        retention_hours, dry_run=dry_run, enforce_retention_duration=False, full=True
+    )
+    unfinished = unfinished_files(lake, table, retention_hours)
+    if not dry_run:
+        for path in unfinished:
+            path.unlink(missing_ok=True)
+    return len(vacuumed) + len(unfinished)
 
 
 def _merge_small_files(lake: "Lake", table: str, target_bytes: int) -> tuple[int, bool]:

@@ -18,7 +18,7 @@ from storage.rewriting import remove_units, replace_files, without_units
 from storage.rows import rows_to_table
 from storage.schemas import TABLES, UNIT_TABLES
 from storage.session import connect
-from storage.unit_lives import RETRACTIONS, is_committed, next_life
+from storage.unit_lives import RETRACTIONS, current_life, is_committed
 from storage.units import unit_id as make_unit_id
 
 if TYPE_CHECKING:
@@ -36,6 +36,22 @@ _CHOSEN = {
             OR subject IN (SELECT drop_id FROM stored.drops WHERE prefix = $name))
     """,
 }
+# Work that has begun: it is under way, or it died, and would be taken up where it stopped.
+_BEGUN = {
+    "model": """
+        SELECT unit_id FROM stored.segments WHERE model_id = $name
+        UNION SELECT unit_id FROM stored.image_labels WHERE model_id = $name
+    """,
+    "run": "SELECT unit_id FROM stored.segments WHERE run_id = $name",
+    "drop": """
+        SELECT unit_id FROM (
+            SELECT unit_id, drop_id FROM stored.images
+            UNION SELECT unit_id, drop_id FROM stored.annotations
+            UNION SELECT unit_id, drop_id FROM stored.quarantine WHERE stage = 'ingest'
+        ) WHERE drop_id = $name OR drop_id IN (
+            SELECT drop_id FROM stored.drops WHERE prefix = $name)
+    """,
+}
 _KNOWN = {
     "model": "SELECT DISTINCT model_id FROM stored.units WHERE model_id IS NOT NULL",
     "run": "SELECT DISTINCT run_id FROM stored.units WHERE run_id IS NOT NULL",
@@ -44,6 +60,13 @@ _KNOWN = {
         WHERE drop_id IN (SELECT subject FROM stored.units WHERE stage IN ('ingest', 'reject'))
     """,
 }
+_DATASETS = """
+SELECT DISTINCT dataset FROM (
+    SELECT dataset, unit_id FROM stored.images
+    UNION ALL SELECT dataset, unit_id FROM stored.annotations
+    UNION ALL SELECT dataset, unit_id FROM stored.quarantine
+) SEMI JOIN withdrawn USING (unit_id) ORDER BY dataset
+"""
 # Images that no drop brings any more.
 _GONE = """
 CREATE TEMP TABLE gone AS
@@ -95,12 +118,14 @@ class Remainder:
     Attributes:
         unit_id: The new unit.
         replaces: The unit that it is the rest of.
+        life: What its rows are committed with; see `storage.unit_lives`.
         row: Its row in `units`.
         rows: Its rows by table.
     """
 
     unit_id: str
     replaces: str
+    life: int
     row: dict[str, Any]
     rows: dict[str, pa.Table]
 
@@ -115,9 +140,12 @@ class RetractionPlan:
         units: Number of units to withdraw, by stage.
         rows: Number of rows to remove, by table; of `units` as well.
         images: Number of images that no drop brings any more.
+        datasets: The datasets whose drops it takes back.
+        begun: Number of units that are under way or died, and whose rows no reader sees.
         leftovers: Units that an earlier retraction withdrew, and whose rows it did not remove.
         unit_ids: The units to withdraw.
         remainders: What is to stay of some of them.
+        version: The version of `units` that this was found in.
     """
 
     kind: Kind
@@ -125,9 +153,12 @@ class RetractionPlan:
     units: dict[str, int]
     rows: dict[str, int]
     images: int
+    datasets: list[str]
+    begun: int
     leftovers: int
     unit_ids: tuple[str, ...] = field(repr=False)
     remainders: tuple[Remainder, ...] = field(repr=False)
+    version: int | None = field(repr=False)
 
 
 def plan_retraction(lake: "Lake", kind: Kind, name: str) -> RetractionPlan:
@@ -145,9 +176,12 @@ def plan_retraction(lake: "Lake", kind: Kind, name: str) -> RetractionPlan:
     Raises:
         UnknownProvenanceError: If no finished unit comes from it, and none is left over.
     """
+    version = lake.version("units")  # not newer than what the session sees
     with connect(lake) as session:
         session.execute("CREATE TEMP TABLE withdrawn (unit_id VARCHAR)")
         session.execute(f"INSERT INTO withdrawn {_CHOSEN[kind]}", {"name": name})
+        begun = _begun(lake, session, kind, name)
+        session.execute("INSERT INTO withdrawn SELECT unnest($begun::VARCHAR[])", {"begun": begun})
         leftovers = _left_over(lake, session)
         if not _ids(session) and not leftovers:
             known = [row[0] for row in session.execute(_KNOWN[kind]).fetchall()]
@@ -160,7 +194,8 @@ def plan_retraction(lake: "Lake", kind: Kind, name: str) -> RetractionPlan:
             "SELECT stage, count(*) FROM stored.units WHERE unit_id IN (FROM withdrawn)"
             " GROUP BY stage ORDER BY stage"
         ).fetchall()
-        remainders = _remainders(session)
+        datasets = [name for (name,) in session.execute(_DATASETS).fetchall()]
+        remainders = _remainders(lake, session)
         rows = _rows_by_table(session, remainders)
         (images,) = session.execute("SELECT count(*) FROM gone").fetchall()[0]
         return RetractionPlan(
@@ -169,9 +204,12 @@ def plan_retraction(lake: "Lake", kind: Kind, name: str) -> RetractionPlan:
             units=dict(stages),
             rows=rows,
             images=images,
+            datasets=datasets,
+            begun=len(begun),
             leftovers=len(leftovers),
             unit_ids=tuple(_ids(session)),
             remainders=tuple(remainders),
+            version=version,
         )
 
 
@@ -183,7 +221,8 @@ def retract(lake: "Lake", plan: RetractionPlan) -> dict[str, int]:
 
     Args:
         lake: The tables.
-        plan: What to remove.
+        plan: What to remove. If anything was finished or withdrawn since, what is to be removed is
+            found again, by the same model, drop or run.
 
     Returns:
         How many rows were removed, by table; with those that an earlier retraction left over.
@@ -192,10 +231,20 @@ def retract(lake: "Lake", plan: RetractionPlan) -> dict[str, int]:
         DamagedFileError: If a file that may hold such rows is damaged.
         CommitConflictError: If other writers won every attempt.
     """
-    for remainder in plan.remainders:
-        for table, rows in remainder.rows.items():
-            lake.append(table, rows, remainder.unit_id)
-    removed = {"units": _hide(lake, plan)}
+    for _ in range(_ATTEMPTS):
+        for remainder in plan.remainders:
+            for table, rows in remainder.rows.items():
+                lake.append(table, rows, remainder.unit_id, remainder.life)
+        hidden = _hide(lake, plan)
+        if hidden is not None:
+            break
+        try:
+            plan = plan_retraction(lake, plan.kind, plan.name)
+        except UnknownProvenanceError:
+            return {}  # another retraction was quicker
+    else:
+        raise CommitConflictError("units", plan.name, _ATTEMPTS)
+    removed = {"units": hidden}
     with connect(lake) as session:
         candidates = {*plan.unit_ids, *_left_over(lake, session)}
     withdrawn = _withdrawn(lake, candidates)
@@ -204,37 +253,52 @@ def retract(lake: "Lake", plan: RetractionPlan) -> dict[str, int]:
     return {table: rows for table, rows in removed.items() if rows}
 
 
-def _hide(lake: "Lake", plan: RetractionPlan) -> int:
-    """Take the units out of `units` and put the remainders in, in one commit."""
-    for _ in range(_ATTEMPTS):
-        stored = lake.table("units")
-        if stored is None:
-            return 0
-        lives: dict[str, tuple[int | None, int]] = {}
-        for unit_id in plan.unit_ids:
-            found = stored.transaction_version(unit_id)
-            if is_committed(found):
-                lives[unit_id] = (found, found + 1)
-        if not lives:
-            return 0
-        old, added, removed = without_units(lake, "units", stored, set(lives))
-        for remainder in plan.remainders:
-            found = stored.transaction_version(remainder.unit_id)
-            if remainder.replaces in lives and not is_committed(found):
-                lives[remainder.unit_id] = (found, next_life(found, found))
-                added += _stored_unit(lake, remainder)
-        retractions = stored.transaction_version(RETRACTIONS)
-        lives[RETRACTIONS] = (retractions, (retractions or 0) + 1)
-        about = {"segmill": "retract", "kind": plan.kind, "name": plan.name, "units": removed}
-        if replace_files(lake, "units", old, added, about=about, data_change=True, lives=lives):
-            return removed
-    raise CommitConflictError("units", plan.unit_ids[0], _ATTEMPTS)
+def _hide(lake: "Lake", plan: RetractionPlan) -> int | None:
+    """Take the units out of `units` and put the remainders in, in one commit.
+
+    Returns:
+        How many rows that were; None if the table is not as it was planned for.
+    """
+    if not plan.unit_ids:
+        return 0
+    stored = lake.table_to_write("units")
+    if stored.version() != (plan.version or 0):
+        return None
+    lives: dict[str, tuple[int | None, int]] = {}
+    for unit_id in plan.unit_ids:
+        found = stored.transaction_version(unit_id)
+        # What was begun, but not finished, is withdrawn as if it had been.
+        lives[unit_id] = (found, found + 1 if is_committed(found) else (found or 0) + 2)
+    old, added, removed = without_units(lake, "units", stored, set(lives))
+    for remainder in plan.remainders:
+        found = stored.transaction_version(remainder.unit_id)
+        lives[remainder.unit_id] = (found, remainder.life)
+        added += _stored_unit(lake, remainder)
+    retractions = stored.transaction_version(RETRACTIONS)
+    lives[RETRACTIONS] = (retractions, (retractions or 0) + 1)
+    about = {"segmill": "retract", "kind": plan.kind, "name": plan.name, "units": removed}
+    done = replace_files(
+        lake, "units", old, added, about=about, data_change=True, lives=lives, at=stored.version()
+    )
+    return removed if done else None
 
 
 def _stored_unit(lake: "Lake", remainder: Remainder) -> list[AddAction]:
     data = rows_to_table("units", TABLES["units"], [remainder.row], remainder.unit_id)
     files = data_files(row_groups(data), data.schema)
     return [lake.store_file("units", file, data_change=True) for file in files]
+
+
+def _begun(lake: "Lake", session: duckdb.DuckDBPyConnection, kind: Kind, name: str) -> list[str]:
+    """Units that stored rows of it, and are neither finished nor withdrawn."""
+    found = session.execute(
+        f"SELECT DISTINCT unit_id FROM ({_BEGUN[kind]})"
+        " WHERE unit_id NOT IN (SELECT unit_id FROM stored.units) ORDER BY unit_id",
+        {"name": name},
+    ).fetchall()
+    unit_ids = [unit_id for (unit_id,) in found]
+    withdrawn = _withdrawn(lake, unit_ids)
+    return [unit_id for unit_id in unit_ids if unit_id not in withdrawn]
 
 
 def _left_over(lake: "Lake", session: duckdb.DuckDBPyConnection) -> list[str]:
@@ -267,7 +331,7 @@ def _ids(session: duckdb.DuckDBPyConnection) -> list[str]:
     return [row[0] for row in session.execute("FROM withdrawn ORDER BY unit_id").fetchall()]
 
 
-def _remainders(session: duckdb.DuckDBPyConnection) -> list[Remainder]:
+def _remainders(lake: "Lake", session: duckdb.DuckDBPyConnection) -> list[Remainder]:
     split = session.sql(
         "SELECT units.*, kept_ids FROM stored.units JOIN derived USING (unit_id)"
         " WHERE len(kept_ids) > 0 ORDER BY unit_id"
@@ -282,9 +346,11 @@ def _remainders(session: duckdb.DuckDBPyConnection) -> list[Remainder]:
         }
         row |= {"image_ids": kept, "inputs": len(kept), "outputs": rows["segments"].num_rows}
         rows = {table: found for table, found in rows.items() if found.num_rows}
-        remainders.append(
-            Remainder(make_unit_id("remainder", kept, of=replaces), replaces, row, rows)
-        )
+        # With other rows, should the unit be withdrawn, done again, and split again.
+        version = lake.unit_version(replaces)
+        unit_id = make_unit_id("remainder", kept, of=replaces, version=version)
+        life = current_life(lake.unit_version(unit_id), None)
+        remainders.append(Remainder(unit_id, replaces, life, row, rows))
     return remainders
 
 

@@ -140,10 +140,12 @@ def replace_files(
     about: Mapping[str, Any],
     data_change: bool,
     lives: Mapping[str, tuple[int | None, int]] | None = None,
+    at: int | None = None,
 ) -> bool:
     """Commit that files take the place of others, if the others are still live.
 
-    Commits of other writers in between only make it try again, for what they appended stays.
+    Commits of other writers in between only make it try again, for what they appended stays;
+    unless a version is given.
 
     Args:
         lake: The tables.
@@ -154,6 +156,7 @@ def replace_files(
         about: Facts to note in the table's history.
         data_change: False if the rows are the same as before.
         lives: Versions of application transactions: the one that must be found, and the new one.
+        at: The only version of the table to commit this after; None takes any.
 
     Returns:
         False if another writer removed one of the old files or changed one of these versions, or
@@ -170,6 +173,8 @@ def replace_files(
         found = {app_id: stored.transaction_version(app_id) for app_id in lives}
         if (new_paths or lives) and new_paths <= live and found == _new_versions(lives):
             return True  # it was committed, and only the answer was lost
+        if at is not None and stored.version() != at:
+            return False
         if not old_paths <= live or any(found[key] != was for key, (was, _) in lives.items()):
             return False
         now_ms = time.time_ns() // 1_000_000

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
+from storage.data_files import has_nan
 from storage.errors import RowsRefusedError, SchemaDriftError
 from storage.schemas import TABLES
 
@@ -30,7 +31,7 @@ def rows_to_table(
 
     Raises:
         RowsRefusedError: If a column is unknown, a value has the wrong type, a required value is
-            missing, or rows belong to another unit.
+            missing or NaN, or rows belong to another unit.
     """
     data = rows if isinstance(rows, pa.Table) else _from_mappings(table, schema, rows)
     if unknown := sorted(set(data.column_names) - set(schema.names)):
@@ -45,6 +46,9 @@ def rows_to_table(
             columns.append(pa.nulls(data.num_rows, field.type))
         if not field.nullable and columns[-1].null_count:
             raise RowsRefusedError(table, f"column {field.name} is required, but is null")
+        # Where null is allowed a file has null for it.
+        if not field.nullable and has_nan(columns[-1]):
+            raise RowsRefusedError(table, f"column {field.name} is required, but is NaN")
     complete = pa.Table.from_arrays(columns, schema=schema)
     order = [name for name in SORT_COLUMNS if name in schema.names]
     # Moving every string of a large unit takes longer than to write it: most come in order.

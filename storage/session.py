@@ -1,8 +1,10 @@
 """SQL over the lake: a DuckDB session with one view per table, and queries that only read."""
 
 import re
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +43,15 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 _MOST_ANSWER_BYTES = 1 << 30
+_MOST_SPILLED_BYTES = 32 << 30
 _BATCH_ROWS = 65_536
+# What EXPLAIN begins with; what does not look like this is refused.
+_GAP = r"(?>\s|--[^\n]*\n|/\*(?>.*?\*/))*+"
+_EXPLAIN = re.compile(
+    rf"{_GAP}EXPLAIN\b{_GAP}(?:ANALYZE\b{_GAP})?"
+    rf"(?:\({_GAP}(?:ANALYZE|FORMAT)\b[^()]*\){_GAP})?",
+    re.IGNORECASE | re.DOTALL,
+)
 _COLUMN_IN_ERROR = re.compile(r'column (?:named )?"([^"]+)"', re.IGNORECASE)
 _KINDS = {name.lower(): kind for name, kind in vars(duckdb).items() if name.endswith("Exception")}
 
@@ -80,21 +90,25 @@ def read_only_query(
     versions: Versions | None = None,
     timeout_seconds: float | None = None,
     most_bytes: int = _MOST_ANSWER_BYTES,
+    spill_folder: str | None = None,
 ) -> pa.Table:
     """Run one SQL statement of a stranger against the lake; it can read the tables and no more.
 
-    The session reaches no file and no network by itself and cannot be reconfigured. It gets the
-    tables' rows from this process, because DuckDB lets a query overwrite any file that it may
-    read: `WITH x AS (COPY ... TO ...) SELECT ...` is a SELECT.
+    The session reaches no network and no file but those in one folder, and cannot be reconfigured.
+    It gets the tables' rows from this process, because DuckDB lets a query overwrite any file that
+    it may read: `WITH x AS (COPY ... TO ...) SELECT ...` is a SELECT. The folder is where DuckDB
+    puts what does not fit in memory. A query can write files into it as well, until the disk is
+    full, and read them again; it is empty before the query and deleted after it.
 
     Args:
         lake: The tables.
-        sql: One SELECT, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN.
+        sql: One SELECT, DESCRIBE, SUMMARIZE or SHOW, or EXPLAIN of one.
         parameters: Values of `?` (a sequence) or `$name` (a mapping) in the SQL.
         versions: Older versions to read instead, by table.
         timeout_seconds: When to stop the query; None lets it run. What DuckDB does in one step
             is stopped after that step.
         most_bytes: Size of the largest answer, in memory.
+        spill_folder: An empty folder that the caller deletes; None makes one and deletes it.
 
     Raises:
         QueryRefusedError: If it is not one statement, or one that does not read.
@@ -107,9 +121,13 @@ def read_only_query(
         duckdb.Error: If the SQL is wrong.
     """
     session, stored = _session(lake, versions or {}, in_process=True)
-    # What does not fit in memory is put there, instead of into the folder where one happens to be.
-    with session, TemporaryDirectory(prefix="segmill-sql-") as spill:
+    with ExitStack() as after:
+        # Else DuckDB would take the folder where one happens to be.
+        spill = spill_folder or after.enter_context(TemporaryDirectory(prefix="segmill-sql-"))
+        after.enter_context(session)
+        most_spilled = min(_MOST_SPILLED_BYTES, shutil.disk_usage(spill).free // 2)
         session.execute(f"SET temp_directory = {quoted(spill)}")
+        session.execute(f"SET max_temp_directory_size = '{most_spilled} B'")
         session.execute("SET enable_external_access = false")
         session.execute("SET lock_configuration = true")
         statement = _reading_statement(session, sql)
@@ -163,11 +181,26 @@ def _session(
     for table in TABLES:
         stored = opened.get(table)
         source = _source(session, lake, table, stored, in_process=in_process)
-        session.execute(f'CREATE VIEW stored."{table}" AS {stored_rows(table, stored, source)}')
+        _create_stored_view(session, table, stored, source)
     superseded = _superseded(session, opened)
     for table in TABLES:
         session.execute(f'CREATE VIEW main."{table}" AS {committed_rows(table, superseded)}')
     return session, opened
+
+
+def _create_stored_view(
+    session: duckdb.DuckDBPyConnection, table: str, stored: DeltaTable | None, source: str | None
+) -> None:
+    create = f'CREATE VIEW stored."{table}" AS '
+    try:
+        session.execute(create + stored_rows(table, stored, source))
+    except duckdb.BinderException:
+        if source is None:
+            raise
+        # The table may have a column that none of its files has: nothing was written with it yet,
+        # or all that was is withdrawn. That is rare, and to look for it takes time.
+        in_files = session.sql(f"FROM {source}").columns
+        session.execute(create + stored_rows(table, stored, source, in_files))
 
 
 def _superseded(session: duckdb.DuckDBPyConnection, opened: Mapping[str, DeltaTable]) -> str | None:
@@ -251,6 +284,12 @@ def _reading_statement(session: duckdb.DuckDBPyConnection, sql: str) -> duckdb.S
         raise QueryRefusedError(
             f"Expected a statement that reads, but got {statements[0].type.name}"
         )
+    if statements[0].type is duckdb.StatementType.EXPLAIN:
+        # EXPLAIN ANALYZE does what it explains.
+        prefix = _EXPLAIN.match(sql)
+        explained = session.extract_statements(sql[prefix.end() :]) if prefix else []
+        if [statement.type for statement in explained] != [duckdb.StatementType.SELECT]:
+            raise QueryRefusedError("Expected EXPLAIN of a statement that reads")
     return statements[0]
 
 

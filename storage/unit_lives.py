@@ -3,6 +3,9 @@
 Each commit of a unit, and each withdrawal, raises the version of the unit's application transaction
 in the table by one: an odd version says that the unit's rows are there, an even one that they were
 withdrawn. So work that was withdrawn can be done again, and is still done once only.
+
+All tables that a unit writes get the same version, which is chosen when the work begins: rows of
+work that was withdrawn meanwhile, and perhaps done again by another, are not mixed with those.
 """
 
 from typing import TypeGuard
@@ -18,14 +21,17 @@ def is_committed(version: int | None) -> TypeGuard[int]:
     return version is not None and version % 2 == 1
 
 
-def next_life(version: int | None, of_units: int | None) -> int:
-    """The version that a commit of a unit's rows gets.
+def current_life(version: int | None, of_units: int | None) -> int:
+    """The version that a unit's transaction has in a table when its rows are there.
 
     Args:
-        version: The version of its transaction in the table.
+        version: The version it has in the table now.
         of_units: The version in the table `units`.
     """
-    return max(version or 0, of_units if of_units and not is_committed(of_units) else 0) + 1
+    withdrawn = 0 if of_units is None or is_committed(of_units) else of_units
+    if is_committed(version) and version > withdrawn:
+        return version
+    return max(version or 0, withdrawn) + 1
 
 
 def retractions(units: DeltaTable | None) -> int:

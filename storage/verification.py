@@ -1,4 +1,4 @@
-"""Compare the files of the tables with what was written: a flipped bit, a lost file, a stray."""
+"""Compare the tables with what was written: a flipped bit, a lost file or commit, a stray."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +10,8 @@ from deltalake.exceptions import DeltaError
 
 from storage.errors import DamagedFileError
 from storage.rewriting import list_files, read_content
+from storage.strays import unfinished_files, unknown_files
+from storage.table_logs import check_log_begins_before, check_log_is_there, unreadable_log
 
 if TYPE_CHECKING:
     from storage.lake import Lake
@@ -28,6 +30,8 @@ class TableVerification:
             their data may not show. Maintenance writes them anew, with a checksum.
         strays: URIs of files that no version of the table names: a commit is under way, or its
             writer died. Maintenance deletes them after the retention.
+        lost_units: Finished units of work whose commit the table's log does not have; filled in
+            from `storage.table_logs.lost_units`, because it takes all tables to know.
     """
 
     table: str
@@ -36,12 +40,15 @@ class TableVerification:
     damaged: dict[str, str] = field(default_factory=dict)
     without_checksum: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()
+    lost_units: tuple[str, ...] = ()
 
 
 def verify_table(
     lake: "Lake", table: str, on_file: Callable[[str], None] | None = None
 ) -> TableVerification:
     """Read every live file of a table and compare it with the checksum in its name.
+
+    A log that is missing, cannot be read or began again is a finding like any other.
 
     Args:
         lake: The tables.
@@ -52,11 +59,18 @@ def verify_table(
         UnknownTableError: If the lake has no such table.
     """
     try:
-        stored = lake.table(table)
+        return _verify(lake, table, on_file)
     except DeltaError as error:
-        log = lake.objects.uri(f"{table}/_delta_log")
-        return TableVerification(table, damaged={log: f"the log cannot be read: {error}"})
+        damage = unreadable_log(lake, table, error)
+    except DamagedFileError as error:
+        damage = error
+    return TableVerification(table, damaged={damage.uri: damage.reason})
+
+
+def _verify(lake: "Lake", table: str, on_file: Callable[[str], None] | None) -> TableVerification:
+    stored = lake.table(table)
     if stored is None:
+        check_log_is_there(lake, table)
         return TableVerification(table)
     size_bytes, damaged, without_checksum = 0, {}, []
     live = list_files(stored)
@@ -74,15 +88,19 @@ def verify_table(
                     damaged[uri] = reason
         if on_file:
             on_file(file.name)
-    unneeded = set(stored.vacuum(0, enforce_retention_duration=False, full=True))
-    replaced = set(stored.vacuum(0, enforce_retention_duration=False))
+    strays = unknown_files(stored)
+    try:
+        check_log_begins_before(lake, table, stored, strays)
+    except DamagedFileError as error:
+        damaged[error.uri] = error.reason
+    uris = [lake.objects.uri(f"{table}/{name}") for name in sorted(strays)]
     return TableVerification(
         table,
         files=len(live),
         size_bytes=size_bytes,
         damaged=damaged,
         without_checksum=tuple(without_checksum),
-        strays=tuple(lake.objects.uri(f"{table}/{name}") for name in sorted(unneeded - replaced)),
+        strays=(*uris, *map(str, unfinished_files(lake, table))),
     )
 
 

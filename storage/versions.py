@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from deltalake import DeltaTable
 
@@ -120,26 +120,49 @@ def _table_version(text: str) -> tuple[str, int]:
     return table, int(version)
 
 
+class _Commit(NamedTuple):
+    """When a version was committed, by the clock of its writer, and whether it took rows back."""
+
+    time: datetime
+    retracts: bool
+
+
 def _versions_at(lake: "Lake", at: datetime) -> dict[str, int | None]:
     """The version of every table at an instant, by the clocks of those who wrote them.
 
     A unit's rows are committed before its row in `units`, by one clock. So whatever the chosen
     version of `units` names is in the others if they are taken as of its youngest commit, which
-    is later than the instant only where the clock of one writer was ahead of another's.
+    is later than the instant only where the clock of one writer was ahead of another's. Then they
+    are taken from before the retractions that the chosen version of `units` does not know of.
     """
     # Units first: what others commit meanwhile may be in the later reads, but is not named.
     units = _commits(lake, "units")
-    chosen = {"units": _newest(lake, "units", units, at)}
-    if (version := chosen["units"]) is not None:
-        at = max([at, *(time for number, time in units.items() if number <= version)])
+    version = _newest(lake, "units", units, at)
+    chosen = {"units": version}
+    if version is not None:
+        at = max([at, *(commit.time for number, commit in units.items() if number <= version)])
+    to_come = [
+        commit.time
+        for number, commit in units.items()
+        if commit.retracts and (version is None or number > version)
+    ]
     for table in TABLES:
         if table != "units":
-            chosen[table] = _newest(lake, table, _commits(lake, table), at)
+            commits = _commits(lake, table)
+            if to_come:
+                commits = _before_retraction(commits, min(to_come))
+            chosen[table] = _newest(lake, table, commits, at)
     return chosen
 
 
-def _commits(lake: "Lake", table: str) -> dict[int, datetime]:
-    """Version and time of the commits that a table's log still has, by the clock of the writer.
+def _before_retraction(commits: Mapping[int, _Commit], time: datetime) -> dict[int, _Commit]:
+    """The commits before the first that took rows back at a time or later."""
+    ends = [version for version, found in commits.items() if found.retracts and found.time >= time]
+    return {version: found for version, found in commits.items() if not ends or version < min(ends)}
+
+
+def _commits(lake: "Lake", table: str) -> dict[int, _Commit]:
+    """The commits that a table's log still has, by their version.
 
     The table format's own search goes by the age of the log's files, which a copy of the lake
     changes, and takes version 0 for the time before the table was there.
@@ -150,27 +173,32 @@ def _commits(lake: "Lake", table: str) -> dict[int, datetime]:
     keys = [info.key for info in store.list(f"{table}/_delta_log/")]
     versions = {int(found[1]): key for key in keys if (found := _COMMIT.search(key))}
     with ThreadPoolExecutor(_READERS) as readers:
-        times = readers.map(lambda key: _time_of(store.read(key)), versions.values())
+        read = readers.map(lambda key: _commit(store.read(key)), versions.values())
         return {
-            version: time for version, time in zip(versions, times, strict=True) if time is not None
+            version: commit
+            for version, commit in zip(versions, read, strict=True)
+            if commit is not None
         }
 
 
-def _time_of(commit: bytes) -> datetime | None:
-    """When a commit was made; None if its writer did not say."""
-    for line in commit.splitlines():
+def _commit(content: bytes) -> _Commit | None:
+    """What a commit says of itself; None if its writer did not say when it was made."""
+    for line in content.splitlines():
         if (about := json.loads(line).get("commitInfo")) is not None:
             stamp = about.get("inCommitTimestamp") or about.get("timestamp")
-            return None if stamp is None else _EPOCH + timedelta(milliseconds=stamp)
+            if stamp is None:
+                return None
+            retracts = about.get("segmill") == "retract"
+            return _Commit(_EPOCH + timedelta(milliseconds=stamp), retracts)
     return None
 
 
-def _newest(lake: "Lake", table: str, commits: Mapping[int, datetime], at: datetime) -> int | None:
-    then = [version for version, time in commits.items() if time <= at]
+def _newest(lake: "Lake", table: str, commits: Mapping[int, _Commit], at: datetime) -> int | None:
+    then = [version for version, commit in commits.items() if commit.time <= at]
     if then:
         return max(then)
     if commits and min(commits) > 0:
-        begins = min(commits.values())
+        begins = min(commit.time for commit in commits.values())
         raise VersionGoneError(table, f"{at:%FT%TZ}", f"its log begins at {begins:%FT%TZ}")
     return None
 

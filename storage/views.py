@@ -1,6 +1,6 @@
 """The views of a session: what SQL sees of each table."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -10,19 +10,27 @@ from storage.rows import check_stored_schema
 from storage.schemas import TABLES, UNIT_TABLES
 
 
-def stored_rows(table: str, stored: DeltaTable | None, source: str | None) -> str:
+def stored_rows(
+    table: str,
+    stored: DeltaTable | None,
+    source: str | None,
+    in_files: Collection[str] | None = None,
+) -> str:
     """SQL of the rows that are stored, with the columns and types of this version's schema.
 
     Args:
         table: Name of the table.
         stored: The table; None if it was never written.
         source: SQL of what is in its files; None if there are none.
+        in_files: The columns that the files have; None if they have all of the table's.
     """
     if stored is not None and (drift := schema_drifts({table: stored}).get(table)):
         # Whoever reads this table is told why not; the others can be read.
         source = f"(SELECT error({quoted(str(drift))}) AS reason) WHERE reason IS NULL"
         stored = None
     known = set() if stored is None else set(pa.schema(stored.schema().to_arrow()).names)
+    if in_files is not None:
+        known &= set(in_files)
     columns = ", ".join(
         f"CAST({_quoted_name(field.name) if field.name in known and source else 'NULL'} "
         f"AS {_sql_type(field.type)}) AS {_quoted_name(field.name)}"
@@ -50,6 +58,12 @@ SUPERSEDED = f"""
 """SQL of the images of units that another unit finished before."""
 
 
+FIRST_OF_IMAGE = (
+    "1 = row_number() OVER (PARTITION BY dataset, image_id ORDER BY ingested_at, unit_id)"
+)
+"""SQL of the row of an image that counts: of drops that brought it the first that is there."""
+
+
 def committed_rows(table: str, superseded: str | None = None) -> str:
     """SQL of the rows that count: of `stored`'s views, those of finished units.
 
@@ -68,9 +82,7 @@ def committed_rows(table: str, superseded: str | None = None) -> str:
         return f"{rows} SEMI JOIN stored.units USING (unit_id){others}"
     committed = f"{rows} WHERE unit_id IN (SELECT unit_id FROM stored.units)"
     if table == "images":
-        # Several drops may have brought it; the first one counts for as long as it is there.
-        first = "PARTITION BY dataset, image_id ORDER BY ingested_at, unit_id"
-        return f"{committed} QUALIFY 1 = row_number() OVER ({first})"
+        return f"{committed} QUALIFY {FIRST_OF_IMAGE}"
     if table == "annotations":
         # The files at a place may have been changed: then they are another drop.
         return (

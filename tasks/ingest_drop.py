@@ -90,11 +90,13 @@ def ingest_drop(
     """
     lake = Lake.open(root)
     unit = unit_id("ingest", [drop.drop_id], dataset=drop.place.dataset)
-    if lake.has_unit("units", unit):
+    life = lake.life(unit)
+    if life is None:
         return DropSummary(drop.drop_id, drop.place.source, 0, 0, 0, 0.0, already_ingested=True)
     limits = (max_image_px, max_image_bytes, max_json_bytes)
     refusal = unit_id("reject", [drop.drop_id], dataset=drop.place.dataset, limits=limits)
-    if lake.has_unit("units", refusal):
+    life_of_refusal = lake.life(refusal)
+    if life_of_refusal is None:
         return DropSummary(
             drop.drop_id, drop.place.source, 0, 0, 0, 1.0, already_ingested=True, rejected=True
         )
@@ -120,10 +122,10 @@ def ingest_drop(
         for found in content.findings
     ]
     if content.rejected:
-        unit = refusal
-    lake.append("images", image_rows, unit)
-    lake.append("annotations", annotation_rows, unit)
-    lake.append("quarantine", quarantine, unit)
+        unit, life = refusal, life_of_refusal
+    lake.append("images", image_rows, unit, life)
+    lake.append("annotations", annotation_rows, unit, life)
+    lake.append("quarantine", quarantine, unit, life)
     lake.commit_unit(
         stage="reject" if content.rejected else "ingest",
         unit_id=unit,
@@ -131,6 +133,7 @@ def ingest_drop(
         inputs=len(drop.files),
         outputs=len(image_rows) + len(annotation_rows),
         run_id=run_id,
+        life=life,
     )
     return DropSummary(
         drop_id=drop.drop_id,

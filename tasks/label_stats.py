@@ -46,7 +46,7 @@ class StatsSummary:
     already_counted: bool
 
 
-@task(name="count-labels", cache_policy=NO_CACHE)
+@task(name="count-labels", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
 def count_labels(root: str, dataset: str, choice: ModelChoice, run_id: str) -> StatsSummary:
     """Compute the statistics of all committed segments; does nothing if none is new.
 
@@ -59,11 +59,14 @@ def count_labels(root: str, dataset: str, choice: ModelChoice, run_id: str) -> S
     lake = Lake.open(root)
     scope = _scope(dataset, choice)
     # Read before the rows, so that it can name too old a version but never too new a one.
-    version = lake.version("segments")
+    version, retractions = lake.version("segments"), lake.retractions()
     with connect(lake) as session:
         finished = session.execute(_FINISHED, scope).fetchall()
-        unit = unit_id("stats", (image_id for (image_id,) in finished), **scope)
-        if version is None or lake.has_unit("units", unit):
+        unit = unit_id(
+            "stats", (image_id for (image_id,) in finished), retractions=retractions, **scope
+        )
+        life = lake.life(unit)
+        if version is None or life is None:
             return StatsSummary(0, 0, already_counted=True)
         rows = session.sql(named_query("label_stats"), params=scope).to_arrow_table().to_pylist()
         union_px = _union_areas(
@@ -75,7 +78,7 @@ def count_labels(root: str, dataset: str, choice: ModelChoice, run_id: str) -> S
     for row in rows:
         row["union_area_px"] = union_px[row["label"]]
         row["computed_from"] = version
-    lake.append("label_stats", rows, unit)
+    lake.append("label_stats", rows, unit, life)
     lake.commit_unit(
         stage="stats",
         unit_id=unit,
@@ -86,6 +89,8 @@ def count_labels(root: str, dataset: str, choice: ModelChoice, run_id: str) -> S
         model_id=choice.model_id,
         params_id=choice.params_id,
         label_set_id=choice.label_set_id,
+        life=life,
+        retractions=retractions,
     )
     return StatsSummary(len(rows), segments, already_counted=False)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -117,14 +118,15 @@ def segment_batch(
     """
     lake, store = Lake.open(root), open_store(root)
     image_ids = [image.image_id for image in batch]
-    models_used = {
+    models_used: dict[str, Any] = {
         "model_id": choice.model_id,
         "params_id": choice.params_id,
         "label_set_id": choice.label_set_id,
     }
     unit = unit_id("segment", image_ids, **models_used)
     attempts = Attempts(store, unit)
-    if lake.has_unit("units", unit):
+    life = lake.life(unit)
+    if life is None:
         attempts.forget()
         return BatchSummary(0, 0, 0)
     started = time.perf_counter()
@@ -134,7 +136,7 @@ def segment_batch(
         found[image] = outcome
         if on_image:
             on_image(image.file_name)
-    refused = _store_refusals(lake, unit, found)
+    refused = _store_refusals(lake, unit, life, found)
     cut = {
         image: of
         for image, of in found.items()
@@ -143,9 +145,9 @@ def segment_batch(
     segments = [row for image, of in cut.items() for row in segment_rows(image, choice, run_id, of)]
     # A report reads by label; one sorted file per unit lets it skip the rest.
     segments.sort(key=lambda row: (row["label"], row["image_id"]))
-    lake.append("segments", segments, unit)
+    lake.append("segments", segments, unit, life)
     partials = [row for image, of in cut.items() for row in image_label_rows(image, choice, of)]
-    lake.append("image_labels", partials, unit)
+    lake.append("image_labels", partials, unit, life)
     lake.commit_unit(
         stage="segment",
         unit_id=unit,
@@ -154,6 +156,7 @@ def segment_batch(
         outputs=len(segments),
         run_id=run_id,
         image_ids=image_ids,
+        life=life,
         **models_used,
     )
     attempts.forget()
@@ -169,7 +172,7 @@ def segment_batch(
 
 
 def _store_refusals(
-    lake: Lake, unit: str, found: Mapping[PendingImage, Segments | Refusal]
+    lake: Lake, unit: str, life: int, found: Mapping[PendingImage, Segments | Refusal]
 ) -> set[PendingImage]:
     """Store which images are set aside, and return them.
 
@@ -178,7 +181,7 @@ def _store_refusals(
     """
     refused = {image: of for image, of in found.items() if isinstance(of, Refusal)}
     rows = [refusal_row(image, refusal.rule, refusal.value) for image, refusal in refused.items()]
-    if lake.append("quarantine", rows, unit):
+    if lake.append("quarantine", rows, unit, life):
         return set(refused)
     with connect(lake) as session:
         stored = session.execute(_REFUSED_FILES, {"unit_id": unit}).fetchall()

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -115,6 +116,24 @@ class LocalStore:
         with suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
             _sync_folder(path.parent)
+
+    def unfinished(self, prefix: str, least_age_seconds: float) -> Sequence[Path]:
+        """Return the files below a folder that were being written when they were last changed.
+
+        If they are old their writers died, and they may be deleted. No listing shows them.
+
+        Args:
+            prefix: The folder, with a slash at its end; empty for all.
+            least_age_seconds: Younger ones are left out.
+        """
+        checked_prefix(prefix)
+        latest, found = time.time() - least_age_seconds, []
+        for path in sorted((self._folder / prefix).rglob(f"{TEMPORARY_PREFIX}*")):
+            with suppress(FileNotFoundError):  # it got its name since
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode) and status.st_mtime <= latest:
+                    found.append(path)
+        return found
 
     def uri(self, key: str) -> str:
         """Return the absolute path of the object's file."""

@@ -18,6 +18,9 @@ page.
 Rows of a table marked *by unit* count only when their `unit_id` is in `units`: a unit of work
 writes its rows first and its row in `units` last. `segmill sql` shows those rows only, and all that
 is stored as `stored.TABLE`.
+
+A number that is not known is null, never NaN: NaN is stored as null, and refused where null is not
+allowed.
 """
 
 

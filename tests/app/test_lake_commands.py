@@ -1,6 +1,7 @@
 """maintain, retract and verify, as a person calls them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,21 @@ def test_maintain_fails_with_the_name_of_a_damaged_file(lake):
     assert path.name in message_of(answer.exception)
 
 
+def test_maintain_goes_on_after_a_table_whose_log_is_lost_or_unreadable(lake):
+    unreadable = Path(lake.root, "segments", "_delta_log")
+    (unreadable / f"{1:020}.json").write_bytes(b"\xff{")
+    lost = Path(lake.root, "images", "_delta_log")
+    shutil.rmtree(lost)
+    answer = call("maintain", "--json")
+    assert exit_code_of(answer.exception) == FINDINGS
+    assert [table["table"] for table in json.loads(answer.stdout)["tables"]] == ["units"]
+    told = message_of(answer.exception)
+    assert f"{unreadable}: the log cannot be read: Kernel error" in told
+    assert f"{lost}: the log is missing, but 2 Parquet files are there" in told
+    assert "\n" not in told
+    assert len(lake.file_uris("units")) == 1
+
+
 def test_retract_says_what_goes_and_takes_yes_for_an_answer(lake):
     planned = call("retract", "--model", MODEL, "--dry-run")
     assert "segments: 1 row" in planned.stderr
@@ -120,6 +136,25 @@ def test_verify_of_a_good_lake_exits_0(lake):
     assert answer.exit_code == 0
     assert "6 files of 3 tables read" in answer.stderr
     assert answer.stdout == ""
+
+
+def test_verify_names_units_that_a_table_lost(lake):
+    Path(lake.root, "segments", "_delta_log", f"{2:020}.json").unlink()
+    answer = call("verify")
+    assert answer.exit_code == FINDINGS
+    assert "lost: segments: unit unit-1 is finished, but its commit is gone" in answer.stdout
+    assert "none damaged, 1 commit lost" in answer.stderr
+    told = {
+        table["table"]: table for table in json.loads(call("verify", "--json").stdout)["tables"]
+    }
+    assert told["segments"]["lost_units"] == ["unit-1"]
+    assert call("verify", "--table", "units").exit_code == 0
+
+
+def test_verify_of_a_lake_that_is_not_there_says_so(tmp_path):
+    answer = call("verify", "--root", str(tmp_path / "typo"))
+    assert answer.exit_code == WRONG_USE
+    assert "but found none" in answer.stderr
 
 
 def test_verify_names_each_damaged_file_and_exits_1(lake):

@@ -12,6 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from storage.lake import Lake
+from storage.session import connect
 from tests.lakes import cut, image_row, ingest, segment_row
 
 SECRET = "not-to-be-printed"
@@ -55,6 +56,40 @@ def test_the_python_program_counts_what_segmill_counts(command, tmp_path):
     fill(Lake.open(str(odd)))
     code = command("open", "--root", odd, "--json").json()["python"]
     assert run_python(code, QUESTION) == "answer [(3,)]"
+
+
+def test_an_image_that_two_drops_brought_is_one(command, lake):
+    fill(lake)
+    ingest(lake, "another drop", [image_row("a", drop_id="tuesday")])
+    question = (
+        "session.sql('SELECT count(*) FROM segments JOIN images USING (image_id)').fetchall(), "
+        "session.sql('SELECT drop_id FROM images').fetchall()"
+    )
+    answer = command("open", "--json").json()
+    with connect(lake) as session:
+        (first,) = session.sql("SELECT drop_id FROM images").fetchall()
+    assert run_python(answer["python"], question) == f"answer [(3,)] [{first!r}]"
+    assert "An image that several drops brought" in answer["rule"]
+    (view,) = (
+        sql for sql in duckdb.extract_statements(answer["duckdb"]) if "VIEW images" in sql.query
+    )
+    # As if the extension were there.
+    with connect(lake) as session:
+        stored = f"delta_scan('file://{lake.root.replace(' ', '%20')}/images')"
+        assert stored in view.query
+        session.execute(view.query.replace(stored, "stored.images").replace("images", "seen", 1))
+        assert session.sql("SELECT drop_id FROM seen").fetchall() == [first]
+
+
+def test_an_image_that_two_drops_brought_is_one_in_data_frames(command, lake):
+    for drop in ("monday", "tuesday"):
+        ingest(lake, drop, [image_row("a", drop_id=drop)])
+    lake.append("images", [image_row("b")], "unfinished")
+    answer = command("open", "--json").json()
+    compile(answer["spark"], "spark", "exec")
+    assert 'Window.partitionBy("dataset", "image_id")' in answer["spark"]
+    pytest.importorskip("polars")
+    assert run_python(answer["polars"], "images['drop_id'].to_list()") == "answer ['monday']"
 
 
 def test_the_python_program_reads_a_bucket(command, bucket):

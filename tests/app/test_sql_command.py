@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -140,15 +141,17 @@ def test_a_query_that_runs_for_ever_is_stopped(command):
     assert "stopped after 0.3 s; ask for less, or allow it more time" in answer.err
 
 
-def test_a_query_that_does_not_stop_is_killed(tmp_path):
+def test_a_query_that_does_not_stop_is_killed_and_leaves_nothing_behind(tmp_path):
     # One step of DuckDB, which takes hours.
     sql = "SELECT levenshtein(repeat('a', 2000000), repeat('b', 2000000))"
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "app.cli", "sql", sql, "--timeout", "0.2", "--root", tmp_path],
         capture_output=True, text=True, cwd=PROJECT, timeout=60,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 1
+    assert list(tmp_path.glob("segmill-sql-*")) == []
     assert "was killed after 5.2 s" in done.stderr
     assert time.monotonic() - started < 45
 

@@ -1,5 +1,7 @@
 """A night with stand-ins for the models, in a process that may be killed at any time."""
 
+import ctypes
+import os
 from unittest.mock import patch
 
 from flows.nightly import run_nightly
@@ -12,7 +14,7 @@ from tasks.models import LoadedModels
 from tests.fakes import ColorLabeller, ComponentSegmenter
 
 
-def night(root, source, model, broken=False, told=None):
+def night(root, source, model, broken=False, told=None, watch=None):
     """Ingest, segment, count and compact.
 
     Args:
@@ -21,9 +23,14 @@ def night(root, source, model, broken=False, told=None):
         model: Reference that stands for both models.
         broken: Forget which units are committed, as a lake without transactions would.
         told: Waited for, so that the process can be watched from its first request on.
+        watch: Arguments of `watch_file_calls`, in a process that has it: see file_calls.c.
     """
     if told is not None:
         told.wait(60)
+    if watch is not None:
+        folder, at, after, log = watch
+        log_file = -1 if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        ctypes.CDLL(None).watch_file_calls(folder.encode(), ctypes.c_long(at), after, log_file)
     request = NightlyRequest(
         dataset="boxes", source=source, model=model, clip_model=model, report=False
     )
@@ -42,11 +49,11 @@ def night(root, source, model, broken=False, told=None):
 _append = Lake.append
 
 
-def _append_without_asking(lake, table, rows, unit_id):
+def _append_without_asking(lake, table, rows, *of_unit):
     if table == "units":
-        return _append(lake, table, rows, unit_id)
+        return _append(lake, table, rows, *of_unit)
     with patch("storage.lake.Transaction", lambda unit, version: _other_transaction(unit)):
-        return _append(lake, table, rows, unit_id)
+        return _append(lake, table, rows, *of_unit)
 
 
 def _other_transaction(unit):

@@ -5,35 +5,21 @@ it is carried out and after. `SEGMILL_SWEEP_STEP` is the distance of the points 
 tries all.
 """
 
-import multiprocessing
-import os
 import signal
 
 import boto3
 import pytest
 
-from storage.lake import Lake
-from storage.session import connect
-from tests.drops import BLUE, GREEN, RED, write_box_drop
 from tests.faults.counting_s3 import CountingS3
-from tests.faults.night_process import night
-
-STEP = int(os.environ.get("SEGMILL_SWEEP_STEP", "120"))
-PICTURES = [
-    [((4, 4, 10, 8), RED), ((30, 20, 12, 10), BLUE)],
-    [],
-    [((10, 10, 6, 6), GREEN)],
-]
-# Ids and values only: times and runs differ from night to night.
-ROWS = {
-    "images": "SELECT image_id, dataset, file_name, split FROM images",
-    "annotations": "SELECT image_id, annotation_id, rle FROM annotations",
-    "segments": "SELECT image_id, segment_id, label, rle FROM segments",
-    "image_labels": "SELECT image_id, label, count, union_area_px FROM image_labels",
-    "label_stats": "SELECT label, count, images, union_area_px, unknown_share FROM label_stats",
-    "quarantine": "SELECT file, rule FROM quarantine",
-    "drops": "SELECT drop_id FROM drops",
-}
+from tests.faults.sweeping import (
+    STEP,
+    finish,
+    night_processes,
+    rows_of,
+    start,
+    stop_server,
+    write_drop,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -51,37 +37,14 @@ def s3(monkeypatch):
 
 @pytest.fixture
 def drop(tmp_path):
-    write_box_drop(tmp_path / "drop", PICTURES)
-    (tmp_path / "model.safetensors").write_bytes(b"model")
-    return str(tmp_path / "drop"), f"file:{tmp_path / 'model.safetensors'}"
+    return write_drop(tmp_path)
 
 
 @pytest.fixture
 def processes(s3):
-    """Starts processes quickly: what a night imports is loaded once, in the server they fork from.
-
-    Depends on the server, because they inherit its address.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.faults.night_process"])
-    yield context
-    multiprocessing.forkserver._forkserver._stop()
-
-
-def start(processes, root, drop, broken=False, told=None):
-    process = processes.Process(target=night, args=(root, *drop, broken, told))
-    process.start()
-    return process
-
-
-def finish(process):
-    process.join(120)
-    assert process.exitcode == 0
-
-
-def rows_of(root):
-    with connect(Lake.open(root)) as session:
-        return {name: sorted(session.execute(sql).fetchall()) for name, sql in ROWS.items()}
+    """Depends on the server, because they inherit its address."""
+    yield night_processes()
+    stop_server()
 
 
 def requests_of_a_night(s3, processes, drop, broken):

@@ -6,6 +6,8 @@ from flows.maintain import run_maintain
 from flows.nightly import run_nightly
 from flows.requests import MaintainRequest
 from flows.summaries import TablesDamagedError
+from storage.retraction import plan_retraction, retract
+from storage.table_logs import lost_units
 from tests.drops import BLUE, RED, write_box_drop
 
 
@@ -59,3 +61,18 @@ def test_the_other_tables_do_not_wait_for_a_damaged_one(mill):
     assert {table.table: table.files_after for table in summary.tables}["images"] == 1
     with pytest.raises(TablesDamagedError, match=damaged.name):
         summary.raise_for_damage()
+
+
+def test_no_work_is_taken_for_lost_after_nights_a_retraction_and_maintenance(mill):
+    nights(mill, 2)
+    write_box_drop(mill.inbox / "empty", [[]])
+    run_nightly(mill.request, mill.settings, mill.run())
+    assert lost_units(mill.lake) == {}
+    retract(mill.lake, plan_retraction(mill.lake, "drop", "inbox/day-0/"))
+    maintained(mill)
+    assert lost_units(mill.lake) == {}
+    (newest, *_) = sorted(Path(mill.lake.root, "quarantine", "_delta_log").glob("*.json"))[::-1]
+    for commit in newest.parent.glob("*"):
+        if commit != newest.with_name(f"{0:020}.json"):
+            commit.unlink()
+    assert len(lost_units(mill.lake)["quarantine"]) == 2

@@ -6,11 +6,15 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from storage.data_files import data_files
+from storage.errors import RowsRefusedError
 from storage.lake import Lake
+from storage.maintenance import maintain_table
 from storage.schemas import TABLES
+from storage.session import connect, read_only_query
+from tests.lakes import NIGHT
 
 
 def test_a_reader_that_filters_by_any_column_finds_the_rows(local_lake: Lake, segment):
@@ -35,7 +39,7 @@ def test_a_reader_that_filters_by_any_column_finds_the_rows(local_lake: Lake, se
     [
         (pa.array(["b", None, "a"]), "a", "b"),
         (pa.array([3, 1], pa.int64()), 1, 3),
-        (pa.array([0.5, float("nan")]), 0.5, 0.5),
+        (pa.array([0.5, None]), 0.5, 0.5),
         (pa.array([True, False]), False, True),
         (
             pa.array([datetime(2026, 5, 4, 3, 2, 1, 123999, UTC)], pa.timestamp("us", "UTC")),
@@ -61,8 +65,49 @@ def test_a_column_without_a_value_has_no_bounds():
     assert (said["minValues"], said["nullCount"]) == ({}, {"column": 2})
 
 
+NAN = float("nan")
+
+
+def test_nan_is_stored_as_null_and_no_reader_skips_what_it_stands_for(local_lake: Lake, segment):
+    rows = [segment(segment_id="nan", score=NAN), segment(segment_id="half", score=0.5)]
+    local_lake.append("segments", rows, "unit")
+    # Another program stores it as it is; merging does as appending.
+    other = local_lake.read("segments", committed_only=False).slice(0, 1)
+    score = other.schema.get_field_index("score")
+    other = other.set_column(score, other.schema.field(score), pa.array([NAN]))
+    write_deltalake(f"{local_lake.root}/segments", other, mode="append")
+    maintain_table(local_lake, "segments")
+    sql = "SELECT segment_id FROM stored.segments WHERE "
+    for condition, found in {
+        "score > 0.9": [],
+        "score + 0 > 0.9": [],
+        "isnan(score)": [],
+        "score >= 0.5": ["half"],
+        "score IS NULL": [other["segment_id"][0].as_py(), "nan"],
+    }.items():
+        answer = read_only_query(local_lake, sql + condition)["segment_id"].to_pylist()
+        assert sorted(answer) == sorted(found), condition
+        with connect(local_lake) as session:
+            assert sorted(session.sql(sql + condition).fetchall()) == sorted(
+                (id_,) for id_ in found
+            )
+
+
+def test_nan_where_null_is_not_allowed_is_refused(local_lake: Lake):
+    row = dict.fromkeys(TABLES["evaluations"].names, "x")
+    row |= {"value": NAN, "images": 1, "evaluated_at": NIGHT}
+    with pytest.raises(RowsRefusedError, match="column value is required, but is NaN"):
+        local_lake.append("evaluations", [row], "unit")
+
+
+def test_a_file_of_required_numbers_with_nan_has_no_bounds():
+    schema = pa.schema([pa.field("column", pa.float64(), nullable=False)])
+    (file,) = data_files([pa.table({"column": [NAN, 1.0]}, schema)], schema)
+    assert json.loads(file.statistics)["minValues"] == {}
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_the_log_stays_json_whatever_the_numbers(number):
-    data = pa.table({"column": pa.array([number, 1.0] if number == number else [number])})
+    data = pa.table({"column": pa.array([number])})
     (file,) = data_files([data], data.schema)
     assert "column" not in json.loads(file.statistics, parse_constant=pytest.fail)["minValues"]

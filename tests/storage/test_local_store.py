@@ -203,3 +203,15 @@ def test_a_key_that_is_accepted_stays_below_any_root(key: str):
     path = os.path.normpath(f"/base/{key}")
     assert path.startswith("/base/")
     assert path == f"/base/{key}"
+
+
+def test_what_a_writer_left_is_found_by_its_age(tmp_path: Path):
+    store = LocalStore(tmp_path)
+    store.write("folder/object", b"done")
+    left, young = (tmp_path / "folder" / f"{TEMPORARY_PREFIX}{name}" for name in ("1", "2"))
+    for path in (left, young):
+        path.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    assert list(store.unfinished("folder/", 3600)) == [left]
+    assert list(store.unfinished("folder/", 0)) == [left, young]
+    assert list(store.unfinished("nowhere/", 0)) == []

@@ -212,11 +212,11 @@ def test_a_damaged_file_of_the_unit_alone_does_not_stand_in_the_way(
 def test_writers_in_between_lose_nothing(lake: Lake, cut: Callable[..., bool]):
     cut(lake, "u1", ["a"], "model")
     plan = plan_retraction(lake, "model", "model")
-    cut(lake, "u2", ["b"], "model")
+    cut(lake, "u2", ["b"], "other")
     for table in ("segments", "units"):
         maintain_table(lake, table)
     retract(lake, plan)
-    assert _segments(lake) == _stored(lake) == ["b-model"]
+    assert _segments(lake) == _stored(lake) == ["b-other"]
     assert retract(lake, plan) == {}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, Schema, write_deltalake
 
 from storage.errors import (
     QueryParametersError,
@@ -18,6 +18,7 @@ from storage.errors import (
     UnknownVersionError,
 )
 from storage.lake import Lake
+from storage.rewriting import remove_units
 from storage.schemas import TABLES, UNIT_TABLES
 from storage.session import connect, read_only_query
 
@@ -166,6 +167,9 @@ def test_values_are_bound_and_never_become_sql(local_lake: Lake):
         "SHOW TABLES",
         "SUMMARIZE segments",
         "EXPLAIN SELECT * FROM segments",
+        "EXPLAIN (SELECT 1)",
+        "/* plan */ EXPLAIN ANALYZE SELECT * FROM segments;",
+        "EXPLAIN (ANALYZE, FORMAT json) SELECT 1",
         "PIVOT (SELECT 'a' AS k, 1 AS v) ON k IN ('a') USING sum(v)",
         "SELECT 1; ",
     ],
@@ -190,6 +194,9 @@ def test_statements_that_read_are_answered(local_lake: Lake, sql: str):
         "INSTALL httpfs",
         "LOAD json",
         "CALL pragma_version()",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{folder}/new.csv'",
+        "EXPLAIN (ANALYZE) COPY (SELECT 1) TO '{folder}/new.csv'",
+        "/* plan */ EXPLAIN -- it\nANALYZE (FORMAT json) CREATE TABLE t AS SELECT 1",
     ],
 )
 def test_statements_that_do_more_than_read_are_refused(local_lake: Lake, sql: str):
@@ -203,7 +210,6 @@ def test_statements_that_do_more_than_read_are_refused(local_lake: Lake, sql: st
         # DuckDB calls each of these a statement that reads.
         "WITH x AS (COPY (SELECT 1) TO '{folder}/new.csv') SELECT 1",
         "WITH x AS (COPY (SELECT 1) TO '{file}') SELECT 1",
-        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{folder}/new.csv'",
         "SELECT * FROM read_parquet('{file}')",
         "SELECT * FROM '{file}'",
         "SELECT * FROM read_text('/etc/hostname')",
@@ -300,6 +306,36 @@ def test_what_a_query_spills_does_not_lie_where_one_happens_to_be(
     assert not Path(place).exists()
 
 
+def test_a_query_reads_and_writes_files_in_a_folder_of_its_own_only(
+    local_lake: Lake, tmp_path: Path
+):
+    spill = tmp_path / "spill"
+    spill.mkdir()
+    (tmp_path / "secret").write_text("secret")
+
+    def ask(sql: str) -> list[Any]:
+        sql = sql.format(spill=spill)
+        return read_only_query(local_lake, sql, spill_folder=str(spill)).to_pylist()
+
+    ask("WITH x AS (COPY (SELECT 1 AS a) TO '{spill}/own.csv') SELECT 1")
+    assert ask("SELECT a FROM read_csv('{spill}/own.csv')") == [{"a": 1}]
+    before = sorted(tmp_path.rglob("*"))
+    for sql in (
+        "WITH x AS (COPY (SELECT 1 AS a) TO '{spill}/../new.csv') SELECT 1",
+        "SELECT * FROM read_text('{spill}/../secret')",
+        "SELECT * FROM glob('{spill}/../*')",
+    ):
+        with pytest.raises(duckdb.PermissionException):
+            ask(sql)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_a_query_spills_is_limited(local_lake: Lake, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("storage.session._MOST_SPILLED_BYTES", 3 << 20)
+    sql = "SELECT current_setting('max_temp_directory_size') AS most"
+    assert read_only_query(local_lake, sql)["most"].to_pylist() == ["3.0 MiB"]
+
+
 def _store(lake: Lake, table: str, data: pa.Table) -> None:
     """Store rows as another version of the program might have."""
     write_deltalake(f"{lake.root}/{table}", data, mode="overwrite", schema_mode="overwrite")
@@ -334,6 +370,31 @@ def test_a_column_of_a_newer_version_is_harmless_until_it_is_named(local_lake: L
             UnknownColumnError, match=r"'Mood' of table 'segments' .* newer version"
         ):
             read_only_query(local_lake, sql)
+
+
+@pytest.mark.parametrize("withdrawn", [True, False])
+def test_a_column_that_no_file_has_is_null(
+    lake: Lake, segment: Row, monkeypatch: pytest.MonkeyPatch, withdrawn: bool
+):
+    """Its only file went, or a writer died between adding the column and its rows."""
+    lake.append("segments", [segment(segment_id="1", image_id="a")], "unit-1")
+    _finish(lake, "unit-1", ["a"])
+    later = TABLES["segments"].field("run_id").with_name("later")
+    monkeypatch.setitem(TABLES, "segments", TABLES["segments"].append(later))
+    sql = "SELECT segment_id, later FROM stored.segments WHERE later IS NULL OR later > ''"
+    if withdrawn:
+        lake.append("segments", [segment(segment_id="2", image_id="b", later="x")], "unit-2")
+        with connect(lake) as session:
+            assert sorted(session.sql(sql).fetchall()) == [("1", None), ("2", "x")]
+        remove_units(lake, "segments", {"unit-2": 2})
+    else:
+        stored = lake.table("segments")
+        assert stored is not None
+        stored.alter.add_columns(Schema.from_arrow(pa.schema([later])).fields)
+    with connect(lake) as session:
+        assert session.sql(sql).fetchall() == [("1", None)]
+        assert session.sql("SELECT segment_id, later FROM segments").fetchall() == [("1", None)]
+    assert read_only_query(lake, sql).to_pylist() == [{"segment_id": "1", "later": None}]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
+import os
 import random
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +12,12 @@ from deltalake import write_deltalake
 from storage.errors import UnknownTableError
 from storage.lake import Lake
 from storage.maintenance import maintain_table
+from storage.objects.keys import TEMPORARY_PREFIX
+from storage.retraction import plan_retraction, retract
 from storage.schemas import TABLES
+from storage.table_logs import lost_units
 from storage.verification import verify_table
+from tests.lakes import cut
 
 Row = Callable[..., dict[str, Any]]
 FLIPS = 240
@@ -101,8 +108,10 @@ def test_strays_are_told_apart_from_files_of_older_versions(local_lake: Lake, se
     maintain_table(local_lake, "segments")
     stray = Path(local_lake.root) / "segments" / "part-of-a-writer-that-died.parquet"
     stray.write_bytes(b"half")
+    unfinished = stray.with_name(f"{TEMPORARY_PREFIX}died")
+    unfinished.write_bytes(b"half")
     found = verify_table(local_lake, "segments")
-    assert found.strays == (str(stray),)
+    assert found.strays == (str(stray), str(unfinished))
     assert found.damaged == {}
 
 
@@ -119,4 +128,94 @@ def test_a_log_that_cannot_be_read_is_a_finding(local_lake: Lake, segment: Row):
     _fill(local_lake, segment)
     log = Path(local_lake.root) / "segments" / "_delta_log"
     (log / f"{2:020}.json").write_bytes(b"\xff{")
+    ((place, reason),) = verify_table(local_lake, "segments").damaged.items()
+    assert place == str(log)
+    assert "Json error" in reason
+    assert "\n" not in reason
+
+
+def test_any_damage_of_a_checkpoint_is_a_finding_or_harmless(local_lake: Lake, segment: Row):
+    _fill(local_lake, segment)
+    log = Path(local_lake.root) / "segments" / "_delta_log"
+    for commit in log.iterdir():
+        os.utime(commit, (0, 0))
+    maintain_table(local_lake, "segments")
+    (path,) = log.glob("*.checkpoint.parquet")
+    whole, chosen, told = path.read_bytes(), random.Random(3), 0
+    for _ in range(60):
+        flipped = bytearray(whole)
+        flipped[chosen.randrange(len(whole))] ^= 1 << chosen.randrange(8)
+        path.write_bytes(flipped)
+        damaged = verify_table(local_lake, "segments").damaged
+        told += bool(damaged)
+        assert all("\n" not in reason for reason in damaged.values())
+    path.write_bytes(whole[:-10])
     assert list(verify_table(local_lake, "segments").damaged) == [str(log)]
+    assert told
+
+
+def test_a_log_that_is_lost_is_a_finding(lake: Lake, segment: Row):
+    _fill(lake, segment)
+    for info in list(lake.objects.list("segments/_delta_log/")):
+        lake.objects.delete(info.key)
+    damaged = verify_table(lake, "segments").damaged
+    assert list(damaged) == [lake.objects.uri("segments/_delta_log")]
+    assert "4 Parquet files are there" in next(iter(damaged.values()))
+
+
+def test_a_log_that_began_again_is_a_finding(local_lake: Lake, segment: Row):
+    _fill(local_lake, segment)
+    rows = local_lake.read("segments", committed_only=False).slice(0, 1)
+    log = Path(local_lake.root) / "segments" / "_delta_log"
+    shutil.rmtree(log)
+    an_hour_ago = time.time() - 3600
+    for file in log.parent.glob("*.parquet"):
+        os.utime(file, (an_hour_ago, an_hour_ago))
+    write_deltalake(str(log.parent), rows)
+    damaged = verify_table(local_lake, "segments").damaged
+    assert list(damaged) == [str(log)]
+    assert "began again" in damaged[str(log)]
+
+
+def _finish(lake: Lake, stage: str, unit: str, tables: tuple[str, ...], outputs: int = 0) -> None:
+    for table in tables:
+        lake.append(table, [], unit)
+    lake.commit_unit(
+        stage=stage, unit_id=unit, subject="s", inputs=1, outputs=outputs, image_ids=["a"]
+    )
+
+
+def test_a_finished_unit_whose_commit_a_table_lost_is_named(local_lake: Lake):
+    ingested = ("images", "annotations", "quarantine")
+    for number in range(3):
+        _finish(local_lake, "ingest", f"drop-{number}", ingested)
+        _finish(local_lake, "segment", f"batch-{number}", ("segments",), outputs=1)
+        _finish(local_lake, "stats", f"count-{number}", ("label_stats",))
+    assert lost_units(local_lake) == {}
+    for table in ("annotations", "segments"):
+        Path(local_lake.root, table, "_delta_log", f"{3:020}.json").unlink()
+    shutil.rmtree(Path(local_lake.root, "label_stats"))
+    assert lost_units(local_lake) == {
+        "annotations": ("drop-2",),
+        "segments": ("batch-2",),
+        "label_stats": ("count-0", "count-1", "count-2"),
+    }
+
+
+def test_units_without_results_and_withdrawn_ones_are_not_taken_for_lost(
+    local_lake: Lake, segment: Row
+):
+    _finish(local_lake, "segment", "nothing found", ())
+    cut(local_lake, "withdrawn", ["a"], [segment(image_id="a")], model_id="bad")
+    cut(local_lake, "kept", ["b"], [segment(image_id="b")], model_id="good")
+    retract(local_lake, plan_retraction(local_lake, "model", "bad"))
+    assert lost_units(local_lake) == {}
+    cut(local_lake, "withdrawn", ["a"], [segment(image_id="a")], model_id="bad")
+    assert lost_units(local_lake) == {}
+
+
+def test_units_that_cannot_be_read_are_not_asked(local_lake: Lake, segment: Row):
+    cut(local_lake, "unit", ["a"], [segment(image_id="a")])
+    (units,) = local_lake.file_uris("units")
+    Path(units).unlink()
+    assert lost_units(local_lake) == {}

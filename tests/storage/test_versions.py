@@ -11,6 +11,7 @@ from deltalake import DeltaTable
 
 from storage.errors import AsOfError, UnknownTableError, UnknownVersionError, VersionGoneError
 from storage.lake import Lake
+from storage.retraction import plan_retraction, retract
 from storage.session import connect, read_only_query
 from storage.versions import past_time, versions_as_of
 from tests.lakes import cut, image_row, ingest, segment_row
@@ -215,3 +216,24 @@ def test_a_version_whose_log_is_gone_is_told(local_lake):
     with pytest.raises(VersionGoneError, match="its log begins at 20"):
         count(local_lake, "images", str(start))
     assert count(local_lake, "images") == 2
+
+
+def test_a_unit_has_its_rows_before_a_retraction_whatever_the_clocks(local_lake):
+    """The retraction is later than the time that is asked for, but not than a clock ahead."""
+    asked = datetime.now(UTC) - timedelta(hours=5)
+    cut(local_lake, "ahead", ["a"], [segment_row("a")])
+    cut(local_lake, "right", ["b"], [segment_row("b")], model_id="bad")
+    for table in ("segments", "units"):
+        for version, minutes in enumerate((-3, 60, -1)):
+            set_clock(local_lake, table, version, asked + timedelta(minutes=minutes))
+    retract(local_lake, plan_retraction(local_lake, "model", "bad"))
+    cut(local_lake, "later", ["c"], [segment_row("c")])
+    for table in ("segments", "units"):
+        set_clock(local_lake, table, 3, asked + timedelta(minutes=30))
+        set_clock(local_lake, table, 4, asked + timedelta(minutes=40))
+    ids = "list(DISTINCT unit_id ORDER BY unit_id)"
+    sql = f"SELECT (SELECT {ids} FROM units) AS named, (SELECT {ids} FROM segments) AS stored"
+    for minutes, units in ((0, ["ahead", "right"]), (35, ["ahead"]), (45, ["ahead", "later"])):
+        versions = versions_as_of(local_lake, [str(asked + timedelta(minutes=minutes))])
+        (found,) = read_only_query(local_lake, sql, versions=versions).to_pylist()
+        assert found == {"named": units, "stored": units}

@@ -201,10 +201,10 @@ def test_what_was_set_aside_stays_so_when_the_next_attempt_would_not(
 ):
     append = Lake.append
 
-    def dies(lake, name, rows, unit):
+    def dies(lake, name, rows, *of_unit):
         if name == table:
             raise KilledHereError
-        return append(lake, name, rows, unit)
+        return append(lake, name, rows, *of_unit)
 
     with monkeypatch.context() as patched:
         patched.setattr(Lake, "append", dies)
@@ -222,10 +222,10 @@ def test_what_fails_only_after_others_were_settled_fails_the_batch(
 ):
     append = Lake.append
 
-    def dies(lake, name, rows, unit):
+    def dies(lake, name, rows, *of_unit):
         if name == "segments":
             raise KilledHereError
-        return append(lake, name, rows, unit)
+        return append(lake, name, rows, *of_unit)
 
     with monkeypatch.context() as patched:
         patched.setattr(Lake, "append", dies)
