@@ -19,14 +19,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import partial
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
+from pycocotools.coco import COCO
 
 from benchmarks.measuring import in_turns, peak_mb
 from benchmarks.record import write_record
@@ -140,10 +143,12 @@ def ask(lake: Lake, sql: str) -> pa.Table:
 
 
 def json_stats(path: Path) -> int:
-    """Load COCO annotations and count them by label, as scripts do."""
-    areas: dict[str, list[int]] = {}
-    for row in json.loads(path.read_bytes())["annotations"]:
-        areas.setdefault(row["category"], []).append(row["area"])
+    """Load COCO annotations with pycocotools and count them by category."""
+    with redirect_stdout(StringIO()):
+        coco = COCO(path)
+    areas: dict[int, list[int]] = {}
+    for annotation in coco.loadAnns(coco.getAnnIds()):
+        areas.setdefault(annotation["category_id"], []).append(annotation["area"])
     return len({label: (len(of), np.mean(of), np.median(of)) for label, of in areas.items()})
 
 
@@ -159,9 +164,11 @@ def pandas_stats(path: Path) -> int:
 def write_peers(folder: Path, lake: Lake, json_rows: int) -> tuple[Path, Path]:
     """The segments as CSV, and the first of them as COCO JSON."""
     csv_path, json_path = folder / "segments.csv", folder / "segments.json"
+    # All that these segments have: the other columns are null.
     columns = (
-        "segment_id, image_id, label, score, margin, area_px, "
-        "bbox_xywh[1] AS x, bbox_xywh[2] AS y, bbox_xywh[3] AS width, bbox_xywh[4] AS height, rle"
+        "unit_id, segment_id, image_id, source, model_id, params_id, label_set_id, label, score, "
+        "margin, area_px, bbox_xywh[1] AS x, bbox_xywh[2] AS y, bbox_xywh[3] AS width, "
+        "bbox_xywh[4] AS height, created_at, rle"
     )
     with connect(lake) as session:
         reader = session.sql(f"SELECT {columns} FROM segments").to_arrow_reader(100_000)
@@ -172,9 +179,26 @@ def write_peers(folder: Path, lake: Lake, json_rows: int) -> tuple[Path, Path]:
             "SELECT segment_id, image_id, label, score, area_px, bbox_xywh, rle FROM segments "
             "LIMIT ?", [json_rows]
         ).fetchall()  # fmt: skip
-    names = ("id", "image_id", "category", "score", "area", "bbox", "segmentation")
-    annotations = [dict(zip(names, row, strict=True)) for row in rows]
-    json_path.write_text(json.dumps({"annotations": annotations}))
+    categories = {f"label {number:02d}": number for number in range(LABELS)}
+    annotations = [
+        {
+            "id": segment_id,
+            "image_id": image_id,
+            "category_id": categories[label],
+            "score": score,
+            "area": area_px,
+            "bbox": bbox_xywh,
+            "iscrowd": 0,
+            "segmentation": {"size": [1000, 1000], "counts": rle},
+        }
+        for segment_id, image_id, label, score, area_px, bbox_xywh, rle in rows
+    ]
+    document = {
+        "images": [{"id": image_id} for image_id in {row[1] for row in rows}],
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for name, number in categories.items()],
+    }
+    json_path.write_text(json.dumps(document))
     return csv_path, json_path
 
 

@@ -20,7 +20,7 @@ from storage.verification import verify_table
 from tests.lakes import cut
 
 Row = Callable[..., dict[str, Any]]
-FLIPS = 240
+FLIPS = 400
 
 
 def _fill(lake: Lake, segment: Row, units: range = range(4)) -> None:
