@@ -8,11 +8,11 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from storage.lake import Lake
 from storage.objects import ObjectStore, open_store
 from tests.lakes import image_row
+from tests.s3_server import s3_process
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, 123456, UTC)
 _numbers = itertools.count()
@@ -20,11 +20,8 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_process() as url:
+        yield url
 
 
 @pytest.fixture

@@ -338,15 +338,16 @@ def test_what_a_query_spills_is_limited(local_lake: Lake, monkeypatch: pytest.Mo
 
 def _store(lake: Lake, table: str, data: pa.Table) -> None:
     """Store rows as another version of the program might have."""
-    write_deltalake(f"{lake.root}/{table}", data, mode="overwrite", schema_mode="overwrite")
+    write_deltalake(
+        f"{lake.root}/{table}", data, mode="overwrite", schema_mode="overwrite",
+        storage_options=lake._options,
+    )  # fmt: skip
 
 
 def test_a_column_that_an_older_version_did_not_write_is_null(lake: Lake, segment: Row):
     lake.append("segments", [segment(segment_id="1")], "unit")
     _finish(lake, "unit", ["image-1"])
-    if not lake.is_local:
-        pytest.skip("the older table is written in a folder")
-    stored = DeltaTable(f"{lake.root}/segments").to_pyarrow_table()
+    stored = DeltaTable(f"{lake.root}/segments", storage_options=lake._options).to_pyarrow_table()
     _store(lake, "segments", stored.drop_columns(["margin", "track_id"]))
     found = read_only_query(lake, "SELECT segment_id, margin, track_id FROM segments")
     assert found.to_pylist() == [{"segment_id": "1", "margin": None, "track_id": None}]
