@@ -244,3 +244,32 @@ def test_the_unknown_share_is_told_by_night_and_model(local_lake):
         (next_day, "other", 1, 1, 0, 0.0, None),
     ]
     assert len(answer(local_lake, "unknown_share_by_night", model_id="model")) == 2
+
+
+def test_labels_that_a_night_or_a_model_finds_more_or_less_of_are_named(local_lake):
+    ingest(local_lake, "drop", [image_row("a"), image_row("b"), image_row("c")])
+    later = NIGHT + timedelta(days=1)
+    for image, labels, values in (
+        ("a", ["panel", "panel", "text", "text"], {}),
+        ("b", ["panel", "panel", "panel", "text"], {"created_at": later}),
+        ("c", ["bubble"] * 3 + ["panel"], {"created_at": later + timedelta(hours=1),
+                                          "model_id": "newer"}),
+    ):  # fmt: skip
+        rows = [segment_row(image, label, **values) for label in labels]
+        models = {"model_id": values.get("model_id", "model")}
+        cut(local_lake, f"cut {image}", [image], rows, **models)
+    found = answer(local_lake, "label_drift")
+    assert columns(found, "label", "change", "share", "segments", "model_before", "model") == [
+        ("bubble", 0.75, 0.75, 3, "model", "newer"),
+        ("panel", -0.5, 0.25, 1, "model", "newer"),
+        ("panel", 0.25, 0.75, 3, "model", "model"),
+        ("text", -0.25, 0.0, 0, "model", "newer"),
+        ("text", -0.25, 0.25, 1, "model", "model"),
+        ("bubble", 0.0, 0.0, 0, "model", "model"),
+    ]
+    assert [row["night"] - row["night_before"] for row in found[:3]] == [
+        timedelta(0), timedelta(0), timedelta(days=1)
+    ]  # fmt: skip
+    assert len(answer(local_lake, "label_drift", min_change=0.5)) == 2
+    assert len(answer(local_lake, "label_drift", limit=1)) == 1
+    assert answer(local_lake, "label_drift", dataset="photos") == []
