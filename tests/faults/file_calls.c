@@ -1,8 +1,10 @@
-/* Counts the calls by which a process changes files below a folder, and kills it at one of them.
+/* Counts the calls by which a process changes files below a folder, and kills it at one of them,
+   or lets the disk be full from there on. Sets the clock, too.
 
    Loaded before the C library (LD_PRELOAD), so that it sees the calls of Python, Arrow and Rust. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -12,18 +14,20 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 static char folder[PATH_MAX];
 static size_t folder_length = 0;
 static long fatal_call = -1;
-static int fatal_after = 0, log_file = -1;
+static enum { DIE_BEFORE, DIE_AFTER, DISK_FULL } fault;
+static int log_file = -1;
 static atomic_long calls = 0;
 
-/* Watch the calls below a folder from now on; die at one of them, before or after it is made. */
-void watch_file_calls(const char *root, long at, int after, int log) {
+/* Watch the calls below a folder from now on; the fault happens at one of them. */
+void watch_file_calls(const char *root, long at, int what, int log) {
     snprintf(folder, sizeof folder, "%s/", root);
-    fatal_call = at, fatal_after = after, log_file = log;
+    fatal_call = at, fault = what, log_file = log;
     atomic_store(&calls, 0);
     folder_length = strlen(folder);
 }
@@ -41,46 +45,49 @@ static int is_below(int directory, const char *path) {
     return !strncmp(whole, folder, folder_length);
 }
 
-/* Note a call; returns whether to die after it. */
+/* Note a call; returns whether the fault is due. */
 static int noted(const char *name, int directory, const char *path) {
     if (!is_below(directory, path)) return 0;
     long number = atomic_fetch_add(&calls, 1);
     if (log_file >= 0) dprintf(log_file, "%s %s\n", name, path ? path : "");
-    if (number != fatal_call) return 0;
-    if (!fatal_after) kill(getpid(), SIGKILL);
-    return 1;
+    if (fatal_call < 0) return 0;
+    if (number == fatal_call && fault == DIE_BEFORE) kill(getpid(), SIGKILL);
+    return fault == DISK_FULL ? number >= fatal_call : number == fatal_call;
 }
 
-static void die_if(int now) {
-    if (now) kill(getpid(), SIGKILL);
-}
+#define CALL(type, original, arguments, needs_space)                                               \
+    if (due && fault == DISK_FULL && needs_space) {                                                \
+        errno = ENOSPC;                                                                            \
+        return -1;                                                                                 \
+    }                                                                                              \
+    type result = original arguments;                                                              \
+    if (due && fault == DIE_AFTER) kill(getpid(), SIGKILL);                                        \
+    return result;
 
-#define WATCHED(type, name, parameters, arguments, directory, path)                                \
+#define WATCHED(type, name, parameters, arguments, directory, path, needs_space)                   \
     type name parameters {                                                                         \
         static type(*original) parameters;                                                         \
         if (!original) original = dlsym(RTLD_NEXT, #name);                                         \
-        int last = noted(#name, directory, path);                                                  \
-        type result = original arguments;                                                          \
-        die_if(last);                                                                              \
-        return result;                                                                             \
+        int due = noted(#name, directory, path);                                                   \
+        CALL(type, original, arguments, needs_space)                                               \
     }
 
 /* dprintf writes to the log through the C library's own write, not through this one. */
-WATCHED(ssize_t, write, (int fd, const void *data, size_t n), (fd, data, n), fd, 0)
-WATCHED(ssize_t, writev, (int fd, const struct iovec *v, int n), (fd, v, n), fd, 0)
-WATCHED(ssize_t, pwrite64, (int fd, const void *d, size_t n, off64_t at), (fd, d, n, at), fd, 0)
-WATCHED(int, fsync, (int fd), (fd), fd, 0)
-WATCHED(int, fdatasync, (int fd), (fd), fd, 0)
-WATCHED(int, rename, (const char *from, const char *to), (from, to), -1, to)
-WATCHED(int, renameat, (int f, const char *from, int t, const char *to), (f, from, t, to), t, to)
-WATCHED(int, link, (const char *from, const char *to), (from, to), -1, to)
+WATCHED(ssize_t, write, (int fd, const void *data, size_t n), (fd, data, n), fd, 0, 1)
+WATCHED(ssize_t, writev, (int fd, const struct iovec *v, int n), (fd, v, n), fd, 0, 1)
+WATCHED(ssize_t, pwrite64, (int fd, const void *d, size_t n, off64_t at), (fd, d, n, at), fd, 0, 1)
+WATCHED(int, fsync, (int fd), (fd), fd, 0, 1)
+WATCHED(int, fdatasync, (int fd), (fd), fd, 0, 1)
+WATCHED(int, rename, (const char *from, const char *to), (from, to), -1, to, 0)
+WATCHED(int, renameat, (int f, const char *from, int t, const char *to), (f, from, t, to), t, to, 0)
+WATCHED(int, link, (const char *from, const char *to), (from, to), -1, to, 0)
 WATCHED(int, linkat, (int f, const char *from, int t, const char *to, int flags),
-        (f, from, t, to, flags), t, to)
-WATCHED(int, unlink, (const char *path), (path), -1, path)
-WATCHED(int, unlinkat, (int d, const char *path, int flags), (d, path, flags), d, path)
-WATCHED(int, mkdir, (const char *path, mode_t mode), (path, mode), -1, path)
-WATCHED(int, mkdirat, (int d, const char *path, mode_t mode), (d, path, mode), d, path)
-WATCHED(int, rmdir, (const char *path), (path), -1, path)
+        (f, from, t, to, flags), t, to, 0)
+WATCHED(int, unlink, (const char *path), (path), -1, path, 0)
+WATCHED(int, unlinkat, (int d, const char *path, int flags), (d, path, flags), d, path, 0)
+WATCHED(int, mkdir, (const char *path, mode_t mode), (path, mode), -1, path, 1)
+WATCHED(int, mkdirat, (int d, const char *path, mode_t mode), (d, path, mode), d, path, 1)
+WATCHED(int, rmdir, (const char *path), (path), -1, path, 0)
 
 #define OPENED(name, parameters, first, directory, path)                                           \
     int name parameters {                                                                          \
@@ -90,13 +97,24 @@ WATCHED(int, rmdir, (const char *path), (path), -1, path)
         va_start(rest, flags);                                                                     \
         mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;                    \
         va_end(rest);                                                                              \
-        int last = flags & (O_WRONLY | O_RDWR | O_CREAT) ? noted(#name, directory, path) : 0;      \
-        int result = original first;                                                               \
-        die_if(last);                                                                              \
-        return result;                                                                             \
+        int due = flags & (O_WRONLY | O_RDWR | O_CREAT) ? noted(#name, directory, path) : 0;       \
+        CALL(int, original, first, flags & O_CREAT)                                                \
     }
 
 OPENED(open, (const char *path, int flags, ...), (path, flags, mode), -1, path)
 OPENED(open64, (const char *path, int flags, ...), (path, flags, mode), -1, path)
 OPENED(openat, (int d, const char *path, int flags, ...), (d, path, flags, mode), d, path)
 OPENED(openat64, (int d, const char *path, int flags, ...), (d, path, flags, mode), d, path)
+
+static long clock_ahead_s = 0;
+
+/* Set this process's clock by so many seconds. */
+void set_clock_ahead(long seconds) { clock_ahead_s = seconds; }
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*original)(clockid_t, struct timespec *);
+    if (!original) original = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = original(clock, now);
+    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) now->tv_sec += clock_ahead_s;
+    return result;
+}

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import time
 from unittest.mock import patch
 
 from flows.nightly import run_nightly
@@ -14,7 +15,7 @@ from tasks.models import LoadedModels
 from tests.fakes import ColorLabeller, ComponentSegmenter
 
 
-def night(root, source, model, broken=False, told=None, watch=None):
+def night(root, source, model, broken=False, told=None, watch=None, clock=0):
     """Ingest, segment, count and compact.
 
     Args:
@@ -24,13 +25,17 @@ def night(root, source, model, broken=False, told=None, watch=None):
         broken: Forget which units are committed, as a lake without transactions would.
         told: Waited for, so that the process can be watched from its first request on.
         watch: Arguments of `watch_file_calls`, in a process that has it: see file_calls.c.
+        clock: Seconds by which the clock is wrong, in such a process.
     """
     if told is not None:
         told.wait(60)
     if watch is not None:
-        folder, at, after, log = watch
+        folder, at, fault, log = watch
         log_file = -1 if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        ctypes.CDLL(None).watch_file_calls(folder.encode(), ctypes.c_long(at), after, log_file)
+        ctypes.CDLL(None).watch_file_calls(folder.encode(), ctypes.c_long(at), fault, log_file)
+    if clock:
+        ctypes.CDLL(None).set_clock_ahead(ctypes.c_long(clock))
+        assert abs(time.time() - time.clock_gettime(time.CLOCK_TAI) - clock) < 3600
     request = NightlyRequest(
         dataset="boxes", source=source, model=model, clip_model=model, report=False
     )

@@ -3,6 +3,12 @@
 import multiprocessing
 import multiprocessing.forkserver
 import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
 
 from storage.lake import Lake
 from storage.session import connect
@@ -49,9 +55,24 @@ def stop_server():
     multiprocessing.forkserver._forkserver._stop()
 
 
-def start(processes, root, drop, broken=False, told=None, watch=None):
+@contextmanager
+def processes_with_file_faults(folder, monkeypatch):
+    """Processes for which the functions of file_calls.c are there."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler (cc) to build the library that sees file calls")
+    library = folder / "file_calls.so"
+    source = Path(__file__).with_name("file_calls.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    stop_server()
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    yield night_processes()
+    stop_server()
+
+
+def start(processes, root, drop, broken=False, told=None, **faults):
     """Start a night."""
-    process = processes.Process(target=night, args=(root, *drop, broken, told, watch))
+    process = processes.Process(target=night, args=(root, *drop, broken, told), kwargs=faults)
     process.start()
     return process
 

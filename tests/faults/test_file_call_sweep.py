@@ -6,18 +6,15 @@ process, Python or not; a small library that is loaded before the C library sees
 
 import shutil
 import signal
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.faults.sweeping import (
     STEP,
     finish,
-    night_processes,
+    processes_with_file_faults,
     rows_of,
     start,
-    stop_server,
     write_drop,
 )
 
@@ -26,16 +23,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 @pytest.fixture
 def processes(tmp_path, monkeypatch):
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler (cc) to build the library that sees file calls")
-    library = tmp_path / "file_calls.so"
-    source = Path(__file__).with_name("file_calls.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    stop_server()
-    monkeypatch.setenv("LD_PRELOAD", str(library))
-    yield night_processes()
-    stop_server()
+    with processes_with_file_faults(tmp_path, monkeypatch) as found:
+        yield found
 
 
 def calls_of_a_night(processes, root, drop, broken):
