@@ -15,6 +15,7 @@ from app.masks import masks
 from app.opening import open_lake
 from app.options import WRONG_USE
 from app.predict import predict
+from app.provisioning import provision
 from app.queries import query, sql
 from app.registry import models
 from app.retraction import retract
@@ -33,6 +34,7 @@ _RESUMING = {
     ("export", "crops"),
     ("maintain",),
     ("retract",),
+    ("provision",),
 }
 
 app = typer.Typer(
@@ -59,7 +61,7 @@ def segmill(
 
 _VERBS = (
     demo, ingest, check, masks, segment, stats, nightly, sql, query, predict, calibrate, maintain,
-    retract, verify,
+    retract, verify, provision,
 )  # fmt: skip
 for verb in _VERBS:
     app.command()(verb)

@@ -79,6 +79,8 @@ def _wrong_use() -> tuple[type[Exception], ...]:
         errors.UnsafeKeyError,
         errors.UnsupportedRootError,
         UnknownPresetError,
+        *_loaded("deployments.errors", "ServerNotNamedError", "PoolTypeError"),
+        *_loaded("deployments.errors", "NotificationBlockError"),
         *_loaded("flows.engines", "EngineMissingError"),
         *_loaded("vision.sam2.weights", "WeightsFileError"),
     )
@@ -101,6 +103,7 @@ def _failed() -> tuple[type[Exception], ...]:
         StorageError,
         duckdb.Error,
         OSError,
+        *_loaded("deployments.errors", "ServerUnreachableError"),
         *_loaded("flows.summaries", "DropsFailedError", "TablesDamagedError"),
         *_loaded("deltalake.exceptions", "DeltaError"),
         # Credentials, endpoints, time limits and names of buckets are all BotoCoreErrors.

@@ -1,1 +1,1 @@
-"""Where flows run: work pools and, in `prefect.yaml`, the deployments."""
+"""Where flows run: work pools, automations, containers; the deployments are in `prefect.yaml`."""

@@ -1,39 +1,78 @@
-"""Create the work pools that `prefect.yaml` names; those that exist are left as they are.
+"""Make a Prefect server ready for SegMill's deployments: work pools and automations.
 
-Run it against a Prefect server: `python -m deployments.provision`.
+What is there already is left as it is, so it can be run any number of times: `segmill provision`,
+or `python -m deployments.provision`.
 """
 
 import asyncio
 
+import httpx
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.settings import get_current_settings
 
-WORK_POOLS = {
-    "cpu": "Everything but segmentation.",
-    "gpu": "Segmentation; its workers run where the accelerator is.",
-}
+from deployments.automations import ensure_automations, wanted_automations
+from deployments.changes import Change
+from deployments.errors import ServerNotNamedError, ServerUnreachableError
+from deployments.notifications import find_notifier
+from deployments.work_pools import WORK_POOLS, PoolType, ensure_work_pool
+from storage.settings import get_settings
 
 
-async def create_work_pools() -> list[str]:
-    """Create the missing process work pools and return their names."""
-    created = []
-    async with get_client() as client:
-        for name, description in WORK_POOLS.items():
-            pool = WorkPoolCreate(name=name, type="process", description=description)
-            try:
-                await client.create_work_pool(pool)
-            except ObjectAlreadyExists:
-                continue
-            created.append(name)
-    return created
+async def provision(
+    pool_type: PoolType = "process",
+    *,
+    notification_block: str | None = None,
+    update: bool = False,
+    dry_run: bool = False,
+) -> list[Change]:
+    """Create what is missing on the server of PREFECT_API_URL.
+
+    Args:
+        pool_type: The infrastructure on which the work pools' workers start runs.
+        notification_block: Type and name of the block that tells somebody, if any.
+        update: Write the job templates over those that differ, and make pools of another type
+            anew.
+        dry_run: Say what would be done; change nothing.
+
+    Returns:
+        What was done to each work pool and automation.
+
+    Raises:
+        ServerNotNamedError: If no server is named.
+        ServerUnreachableError: If it does not answer.
+        PoolTypeError: If a pool of another type is there, and `update` is not set.
+        NotificationBlockError: If the block cannot notify.
+    """
+    url = get_current_settings().api.url
+    if not url:
+        # Prefect would start a server that lasts as long as this command.
+        raise ServerNotNamedError
+    try:
+        async with get_client() as client:
+            # Looked up first, so that a wrong name leaves nothing half done.
+            notifier = await find_notifier(client, notification_block)
+            changes = [
+                await ensure_work_pool(client, name, pool_type, update=update, dry_run=dry_run)
+                for name in WORK_POOLS
+            ]
+            wanted = wanted_automations(notifier)
+            return changes + await ensure_automations(client, wanted, dry_run=dry_run)
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        reason = f"answers with status {status}"
+        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            reason += ": set PREFECT_API_AUTH_STRING as on the server"
+        raise ServerUnreachableError(url, reason) from error
+    except (httpx.TransportError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not isinstance(error.__cause__, httpx.HTTPError):
+            raise  # not Prefect's way to say that it could not connect
+        raise ServerUnreachableError(url, "does not answer") from error
 
 
 def main() -> None:
     """Create what is missing and say what was created."""
-    created = asyncio.run(create_work_pools())
-    for name in WORK_POOLS:
-        print(f"work pool {name}: {'created' if name in created else 'already there'}")
+    for change in asyncio.run(provision(notification_block=get_settings().notification_block)):
+        print(change.sentence(dry_run=False))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,10 @@ from prefect.events import emit_event
 DROP_SEALED = "drop.sealed"
 IMAGES_INGESTED = "images.ingested"
 SEGMENTS_STORED = "segments.stored"
+QUARANTINE_ALARM = "quarantine.alarm"
+
+RUN_TAG = "segmill"
+"""What `prefect.yaml` tags every deployment with, and so every run of it."""
 
 
 def emit(event: str, dataset: str, **payload: int | str) -> None:

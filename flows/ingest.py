@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.events import IMAGES_INGESTED, emit
+from flows.events import IMAGES_INGESTED, QUARANTINE_ALARM, emit
 from flows.requests import IngestRequest
 from flows.running import OnPrefect, Runner, worker_settings
 from flows.summaries import DropFailure, IngestSummary
@@ -50,11 +50,24 @@ def _ingest_one(place: DropPlace, settings: Settings, run: Runner) -> DropSummar
     )
 
 
+def sound_alarm(summary: IngestSummary) -> None:
+    """Say `quarantine.alarm` for each drop of which too much is bad."""
+    for drop in summary.bad_drops:
+        emit(
+            QUARANTINE_ALARM,
+            summary.dataset,
+            source=drop.source,
+            percent=round(100 * drop.bad_fraction),
+            quarantined=drop.quarantined,
+        )
+
+
 @flow(name="ingest", flow_run_name="ingest-{request.dataset}")
 def ingest(request: IngestRequest) -> IngestSummary:
     """Take in a drop, or all complete drops of the inbox."""
     summary = run_ingest(request, worker_settings(), OnPrefect())
     if summary.images:
         emit(IMAGES_INGESTED, request.dataset, count=summary.images)
+    sound_alarm(summary)
     summary.raise_for_bad_drops()
     return summary

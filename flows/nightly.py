@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from prefect import flow
 
 from flows.engines import task_runner
-from flows.ingest import run_ingest
+from flows.ingest import run_ingest, sound_alarm
 from flows.requests import IngestRequest, NightlyRequest
 from flows.running import OnPrefect, Runner, worker_settings
 from flows.segment import run_segment
@@ -64,5 +64,6 @@ def report_name(dataset: str) -> str:
 def nightly(request: NightlyRequest) -> NightlySummary:
     """Everything a night does, from the inbox to the report."""
     summary, _ = run_nightly(request, worker_settings(), OnPrefect())
+    sound_alarm(summary.ingest)
     summary.ingest.raise_for_bad_drops()
     return summary

@@ -100,7 +100,7 @@ class NightlyRequest(ModelRequest):
 
 
 class MaintainRequest(BaseModel):
-    """Merge small files of the tables, delete old ones, checkpoint the logs."""
+    """Merge small files of the tables, delete old ones, and the records of old runs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

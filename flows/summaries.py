@@ -10,6 +10,7 @@ from tasks.curation import CurationSummary
 from tasks.ingest_drop import DropSummary
 from tasks.label_stats import StatsSummary
 from tasks.quarantine import QuarantineLimitError
+from tasks.run_history import RunHistory
 from tasks.segment_batch import BatchSummary
 
 _MOST_ROWS = 200
@@ -55,6 +56,11 @@ class IngestSummary(BaseModel):
         """Images stored."""
         return sum(drop.images for drop in self.drops)
 
+    @property
+    def bad_drops(self) -> list[DropSummary]:
+        """Drops of which more than `quarantine_max_fraction` is bad."""
+        return [drop for drop in self.drops if drop.bad_fraction > self.quarantine_max_fraction]
+
     def raise_for_bad_drops(self) -> None:
         """Fail the run where a drop could not be taken in, or too much of it is bad.
 
@@ -64,11 +70,10 @@ class IngestSummary(BaseModel):
         """
         if self.failed:
             raise DropsFailedError(self.failed)
-        limit = self.quarantine_max_fraction
-        bad = [drop for drop in self.drops if drop.bad_fraction > limit]
-        if bad:
+        if bad := self.bad_drops:
             worst = max(drop.bad_fraction for drop in bad)
-            raise QuarantineLimitError([drop.source for drop in bad], worst, limit)
+            sources = [drop.source for drop in bad]
+            raise QuarantineLimitError(sources, worst, self.quarantine_max_fraction)
 
 
 class TablesDamagedError(RuntimeError):
@@ -91,12 +96,14 @@ class MaintainSummary(BaseModel):
         damaged: What is wrong with tables that were left alone.
         retention_hours: How long files stay that the newest tables do not need, h.
         dry_run: Whether nothing was changed.
+        runs: Prefect's records of old runs that were deleted; None without a Prefect server.
     """
 
     tables: list[TableMaintenance]
     damaged: list[str]
     retention_hours: int
     dry_run: bool
+    runs: RunHistory | None = None
 
     def raise_for_damage(self) -> None:
         """Fail the run where a table holds a damaged file.

@@ -96,6 +96,19 @@ class Settings(BaseSettings):
         "versions can be read, and writers take, as long as that.",
     )
 
+    run_history_days: int = Field(
+        default=30,
+        ge=1,
+        description="How long Prefect's records of ended runs are kept, days; the rows they wrote "
+        "stay.",
+    )
+    notification_block: str | None = Field(
+        default=None,
+        pattern=r"^([a-z0-9-]+/[a-z0-9-]+)?$",
+        description="Prefect block that tells of zombie runs, failed nights and bad input, such as "
+        "slack-webhook/ops; only provisioning reads it.",
+    )
+
     s3_endpoint_url: str | None = Field(
         default=None,
         description="An S3 server other than Amazon's; AWS_ENDPOINT_URL works as well.",

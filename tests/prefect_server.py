@@ -34,8 +34,8 @@ def background(command, environment, log):
 
 
 @contextmanager
-def prefect_server(folder):
-    """Run a server; yields the environment of everything that talks to it."""
+def prefect_server(folder, **settings):
+    """Run a server with some settings; yields the environment of everything that talks to it."""
     port = free_port()
     environment = os.environ | {
         "PREFECT_HOME": str(folder / "prefect"),
@@ -47,7 +47,7 @@ def prefect_server(folder):
     }
     log = folder / "server.log"
     command = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with background(command, environment, log) as server:
+    with background(command, environment | settings, log) as server:
         _wait_until_healthy(environment["PREFECT_API_URL"], server, log)
         yield environment
 

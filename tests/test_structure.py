@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ALLOWED = {
-    "app": {"flows", "tasks", "vision", "storage", "examples", "app"},
+    "app": {"deployments", "flows", "tasks", "vision", "storage", "examples", "app"},
     "deployments": {"flows", "storage", "deployments"},
     "flows": {"tasks", "storage", "flows"},
     "tasks": {"vision", "storage", "tasks"},

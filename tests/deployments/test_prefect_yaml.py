@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import yaml
 from prefect import Flow
+from prefect.cli.deploy._models import PrefectYamlModel
 from pydantic import TypeAdapter
 
-from deployments.provision import WORK_POOLS
+from deployments.work_pools import WORK_POOLS
 from flows import events
 
-DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())
+ROOT = Path(__file__).parents[2]
+DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 
 
 def flow_of(deployment) -> Flow:
@@ -40,6 +42,36 @@ def test_default_parameters_are_valid_requests(deployment):
 
 def test_pools_are_those_that_are_provisioned(deployment):
     assert deployment["work_pool"]["name"] in WORK_POOLS
+
+
+def test_prefect_understands_every_field():
+    model = PrefectYamlModel.model_validate(DEPLOYMENTS)
+    for deployment, given in zip(model.deployments, DEPLOYMENTS["deployments"], strict=True):
+        assert given.keys() <= deployment.model_fields_set
+
+
+def test_what_a_deployment_is_for_is_said_in_the_file(deployment):
+    assert deployment["description"].endswith(".")
+
+
+def test_runs_carry_the_tag_by_which_zombies_and_old_runs_are_found(deployment):
+    assert events.RUN_TAG in deployment["tags"]
+
+
+def test_runs_of_a_deployment_wait_for_each_other_or_are_cancelled(deployment):
+    limit = deployment["concurrency_limit"]
+    assert limit["limit"] == 1
+    assert limit["collision_strategy"] in ("ENQUEUE", "CANCEL_NEW")
+
+
+def test_there_is_a_deployment_of_every_flow():
+    modules = (path.stem for path in (ROOT / "flows").glob("*.py"))
+    flows = {
+        name
+        for name in modules
+        if isinstance(getattr(importlib.import_module(f"flows.{name}"), name, None), Flow)
+    }
+    assert {flow_of(deployment).name for deployment in DEPLOYMENTS["deployments"]} == flows
 
 
 def test_triggers_expect_events_that_flows_emit(deployment):

@@ -11,6 +11,12 @@ from storage.session import connect
 from tests.prefect_server import PREFECT, background, prefect_server, run
 
 PAGES = 2
+AUTH = "segmill:a canary of a password"
+# As in deployments/compose.yaml.
+SECURED = {
+    "PREFECT_SERVER_API_AUTH_STRING": AUTH,
+    "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+}
 
 
 def images_after(root, expected, seconds=120):
@@ -31,11 +37,11 @@ def test_nightly_deployment_completes_on_a_real_server_and_worker(tmp_path):
     root = tmp_path / "root"
     write_drop(root / "inbox" / "pages", range(910_000_100, 910_000_100 + PAGES))
     worker_log = tmp_path / "worker.log"
-    with prefect_server(tmp_path) as environment:
-        environment["SEGMILL_ROOT"] = str(root)
+    with prefect_server(tmp_path, **SECURED) as environment:
+        environment |= {"SEGMILL_ROOT": str(root), "PREFECT_API_AUTH_STRING": AUTH}
         run([sys.executable, "-m", "deployments.provision"], environment)
         again = run([sys.executable, "-m", "deployments.provision"], environment)
-        assert again.count("already there") == 2
+        assert again.count("already there") == 3
         deployed = run([*PREFECT, "--no-prompt", "deploy", "--all"], environment)
         assert "nightly/nightly" in deployed
         with background([*PREFECT, "worker", "start", "--pool", "cpu"], environment, worker_log):
@@ -52,6 +58,7 @@ def test_nightly_deployment_completes_on_a_real_server_and_worker(tmp_path):
         segments, stages = session.execute(
             "SELECT (SELECT count(*) FROM segments), (SELECT count(DISTINCT stage) FROM units)"
         ).fetchone()
+    assert AUTH not in worker_log.read_text() + (tmp_path / "server.log").read_text()
     assert segments > 0
     assert stages == 3
     assert list((root / "reports").glob("comics-*.html"))
