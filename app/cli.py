@@ -8,6 +8,7 @@ import typer
 from app.calibration import calibrate
 from app.checks import check
 from app.demo import demo
+from app.doctor import doctor
 from app.exports import export
 from app.failures import exit_code_of, message_of
 from app.maintenance import maintain
@@ -21,7 +22,10 @@ from app.registry import models
 from app.retraction import retract
 from app.runs import ingest, nightly, segment
 from app.statistics import stats
+from app.status import status
+from app.up import up
 from app.verification import verify
+from app.watching import watch
 
 INTERRUPTED = 130
 # What these have finished is kept, and not done again.
@@ -61,7 +65,7 @@ def segmill(
 
 _VERBS = (
     demo, ingest, check, masks, segment, stats, nightly, sql, query, predict, calibrate, maintain,
-    retract, verify, provision,
+    retract, verify, provision, watch, doctor, status, up,
 )  # fmt: skip
 for verb in _VERBS:
     app.command()(verb)

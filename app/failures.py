@@ -33,7 +33,7 @@ def message_of(error: Exception) -> str:
     from pydantic import ValidationError
 
     if isinstance(error, ValidationError):
-        return "\n  ".join(["these values do not fit:", *_refused_values(error)])
+        return "\n  ".join(["these values do not fit:", *refused_values(error)])
     return str(error)
 
 
@@ -104,7 +104,7 @@ def _failed() -> tuple[type[Exception], ...]:
         duckdb.Error,
         OSError,
         *_loaded("deployments.errors", "ServerUnreachableError"),
-        *_loaded("flows.summaries", "DropsFailedError", "TablesDamagedError"),
+        *_loaded("flows.summaries", "DropsFailedError", "QueueProblemError", "TablesDamagedError"),
         *_loaded("deltalake.exceptions", "DeltaError"),
         # Credentials, endpoints, time limits and names of buckets are all BotoCoreErrors.
         *_loaded("botocore.exceptions", "ClientError", "BotoCoreError"),
@@ -117,7 +117,12 @@ def _loaded(module: str, *names: str) -> tuple[type[Exception], ...]:
     return tuple(getattr(found, name) for name in names if hasattr(found, name))
 
 
-def _refused_values(error: "ValidationError") -> list[str]:
+def refused_values(error: "ValidationError") -> list[str]:
+    """A line for each value that does not fit: the setting or field, what was expected, and found.
+
+    Args:
+        error: What pydantic raised.
+    """
     lines = []
     for item in error.errors(include_url=False, include_context=False):
         field = ".".join(map(str, item["loc"])) or error.title

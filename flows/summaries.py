@@ -76,6 +76,42 @@ class IngestSummary(BaseModel):
             raise QuarantineLimitError(sources, worst, self.quarantine_max_fraction)
 
 
+class QueueProblemError(RuntimeError):
+    """The queue of notifications could not be used; the inbox was looked at all the same."""
+
+
+class WatchSummary(BaseModel):
+    """What `watch` found.
+
+    Attributes:
+        dataset: The dataset.
+        drops: Prefixes of the complete drops that are not ingested.
+        messages: Notifications that were received.
+        refused: Things in them that say nothing about the inbox.
+        returning: Messages that the queue did not delete, so that they come again.
+        queue_problem: Why the queue could not be used.
+    """
+
+    dataset: str
+    drops: list[str]
+    messages: int = 0
+    refused: int = 0
+    returning: int = 0
+    queue_problem: str | None = None
+
+    def raise_for_queue(self) -> None:
+        """Fail the run where the queue could not be used.
+
+        Raises:
+            QueueProblemError: If so.
+        """
+        if self.queue_problem:
+            raise QueueProblemError(
+                f"{self.queue_problem}. The inbox was looked at all the same: drops are found "
+                "by every sweep, only later"
+            )
+
+
 class TablesDamagedError(RuntimeError):
     """Tables hold damaged files and were left alone; the others were maintained.
 

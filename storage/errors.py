@@ -21,7 +21,9 @@ StorageError
 ├── QueryTimeoutError           the SQL ran past its time limit
 ├── QueryResultTooLargeError    the SQL answers with more than fits
 ├── UnknownColumnError          a newer version of the program wrote the column
-└── UnknownQueryError           no named query of this name
+├── UnknownQueryError           no named query of this name
+├── NotificationError           a message of the queue is no event notification
+└── QueueError                  the queue cannot be used
 """
 
 from collections.abc import Iterable
@@ -263,3 +265,16 @@ class UnknownQueryError(StorageError, KeyError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class NotificationError(StorageError, ValueError):
+    """A message of the queue is no event notification of S3."""
+
+
+class QueueError(StorageError):
+    """The queue of SEGMILL_SQS_QUEUE_URL cannot be used."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url = url
+        self.reason = reason
+        super().__init__(f"queue {url} (SEGMILL_SQS_QUEUE_URL): {reason}")

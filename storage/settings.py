@@ -113,6 +113,10 @@ class Settings(BaseSettings):
         default=None,
         description="An S3 server other than Amazon's; AWS_ENDPOINT_URL works as well.",
     )
+    sqs_queue_url: str | None = Field(
+        default=None,
+        description="A queue of its own that gets the bucket's event notifications; empty: none.",
+    )
 
 
 def get_settings() -> Settings:

@@ -128,6 +128,19 @@ def place_of(source: str, dataset: str) -> DropPlace:
     return DropPlace(root, "", dataset)
 
 
+@dataclass(frozen=True)
+class InboxDrops:
+    """The drops in the inbox that are not ingested.
+
+    Attributes:
+        complete: Those that can be taken in, by name.
+        uploading: Those that somebody may still be writing.
+    """
+
+    complete: list[DropPlace]
+    uploading: list[DropPlace]
+
+
 @task(name="find-drops", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
 def find_drops(root: str, dataset: str, quiet_seconds: float) -> list[DropPlace]:
     """The complete drops in the inbox that are not ingested yet, by name.
@@ -137,22 +150,28 @@ def find_drops(root: str, dataset: str, quiet_seconds: float) -> list[DropPlace]
         dataset: The dataset these drops will belong to.
         quiet_seconds: Without a `_DONE` object, how long nothing must have changed.
     """
+    return survey_inbox(root, dataset, quiet_seconds).complete
+
+
+def survey_inbox(root: str, dataset: str, quiet_seconds: float) -> InboxDrops:
+    """What waits in the inbox; the arguments are those of `find_drops`."""
     by_drop: dict[str, list[ObjectInfo]] = {}
     for info in open_store(root).list(INBOX):
         name, slash, _ = info.key[len(INBOX) :].partition("/")
         if slash:
             by_drop.setdefault(f"{INBOX}{name}/", []).append(info)
     known = _ingested_listings(Lake.open(root))
-    places = []
+    found = InboxDrops([], [])
     for prefix, files in sorted(by_drop.items()):
         place = DropPlace(root=root, prefix=prefix, dataset=dataset)
         done = any(info.key == prefix + DONE_MARKER for info in files)
         if not is_complete(files, done, quiet_seconds):
+            found.uploading.append(place)
             continue
         listing = _listing(list_drop(place))
         if listing and listing not in known.get(prefix, ()):
-            places.append(place)
-    return places
+            found.complete.append(place)
+    return found
 
 
 def read_drop(place: DropPlace, progress: Progress | None = None) -> SealedDrop:

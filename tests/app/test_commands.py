@@ -92,6 +92,10 @@ def test_help_needs_neither_torch_nor_prefect():
         "query",
         "open",
         "predict",
+        "watch",
+        "doctor",
+        "status",
+        "up",
     ],
 )
 def test_the_help_of_each_verb_shows_an_example(segmill, verb):

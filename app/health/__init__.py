@@ -1,0 +1,1 @@
+"""Is everything there that the engine needs? One subject a file; each gives findings."""

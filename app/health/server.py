@@ -1,0 +1,103 @@
+"""The Prefect server: does it answer, and are pools, workers, deployments and schedules there?"""
+
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from app.health.findings import Finding, ok, problem, warning
+from app.prefect_side import ServerError, ServerState, read_server, server_url
+
+_PREFECT_YAML = Path(__file__).parents[2] / "prefect.yaml"
+_DEPLOY = "segmill up does it on one machine; elsewhere: prefect --no-prompt deploy --all"
+
+
+def check_server() -> tuple[list[Finding], ServerState | None]:
+    """Look at the server of the present Prefect profile.
+
+    Returns:
+        What was found, and the server's state if it answered.
+    """
+    if server_url() is None:
+        return [
+            warning(
+                "server",
+                "none is known (PREFECT_API_URL), so nothing runs by itself",
+                "segmill up starts one; or set PREFECT_API_URL to http://HOST:4200/api",
+            )
+        ], None
+    try:
+        state = read_server()
+    except ServerError as error:
+        do = {
+            "address": "start it (segmill up, or prefect server start), or correct PREFECT_API_URL",
+            "auth": "see the server's settings",
+            "answer": "PREFECT_API_URL should end in /api and lead to Prefect 3",
+        }[error.kind]
+        return [problem("server", str(error), do)], None
+    wanted = yaml.safe_load(_PREFECT_YAML.read_text()) if _PREFECT_YAML.is_file() else {}
+    return [
+        _version(state),
+        *_pools(state, wanted.get("deployments", [])),
+        *_deployments(state, wanted.get("deployments", [])),
+    ], state
+
+
+def _version(state: ServerState) -> Finding:
+    here = version_of("prefect")
+    if state.version.split(".")[:2] != here.split(".")[:2]:
+        return warning(
+            "server",
+            f"{state.url} runs Prefect {state.version}, this machine {here}",
+            "use one version on all machines",
+        )
+    return ok("server", f"{state.url}, Prefect {state.version}")
+
+
+def _pools(state: ServerState, wanted: list[dict[str, Any]]) -> list[Finding]:
+    there = {pool.name: pool for pool in state.pools}
+    found = []
+    for name in dict.fromkeys(item["work_pool"]["name"] for item in wanted):
+        pool = there.get(name)
+        if pool is None:
+            found.append(
+                problem(f"pool {name}", "it does not exist", "python -m deployments.provision")
+            )
+        elif pool.paused:
+            do = f"prefect work-pool resume {name}"
+            found.append(problem(f"pool {name}", "it is paused, so nothing in it starts", do))
+        elif not pool.online:
+            do = f"prefect worker start --pool {name}, where its work should be done"
+            found.append(problem(f"pool {name}", "no worker is online, so runs become late", do))
+        else:
+            workers = "1 worker" if pool.online == 1 else f"{pool.online} workers"
+            found.append(ok(f"pool {name}", f"{workers} online"))
+    return found
+
+
+def _deployments(state: ServerState, wanted: list[dict[str, Any]]) -> list[Finding]:
+    there = {item.name: item for item in state.deployments}
+    names = [f"{item['entrypoint'].rpartition('.')[2]}/{item['name']}" for item in wanted]
+    found = []
+    if missing := [name for name in names if name not in there]:
+        found.append(problem("deployments", f"missing: {', '.join(missing)}", _DEPLOY))
+    if paused := [name for name in names if name in there and there[name].paused]:
+        do = "prefect deployment schedule resume, or the switch on its page"
+        found.append(warning("deployments", f"paused: {', '.join(paused)}", do))
+    for name, item in zip(names, wanted, strict=True):
+        if name not in there:
+            continue
+        should = {entry["cron"]: entry.get("active", True) for entry in item.get("schedules", [])}
+        off = [cron for cron, on in should.items() if on and not there[name].schedules.get(cron)]
+        if off:
+            found.append(
+                warning("schedules", f"{name}: {', '.join(off)} is missing or off", _DEPLOY)
+            )
+    if not found and names:
+        by_clock = {
+            name: [text for text, on in there[name].schedules.items() if on] for name in names
+        }
+        on = [f"{name} ({', '.join(texts)})" for name, texts in by_clock.items() if texts]
+        found.append(ok("deployments", f"all {len(names)} are there; by clock: {', '.join(on)}"))
+    return found

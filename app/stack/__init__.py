@@ -1,0 +1,1 @@
+"""The processes of `segmill up`: started together, watched, stopped together."""

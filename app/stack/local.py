@@ -1,0 +1,139 @@
+"""A local stack: Prefect server, work pools, deployments, workers, and the watch."""
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from app.stack.children import Children
+
+PROJECT = Path(__file__).parents[2]
+_PREFECT = [sys.executable, "-m", "prefect"]
+_SERVER_SECONDS = 120.0
+_STEP_SECONDS = 180.0
+_WORKER_SECONDS = 120.0
+_HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    """What is started.
+
+    Attributes:
+        root: The data root, absolute or in S3.
+        dataset: The dataset that the watch looks for.
+        port: Of the server.
+        pools: Work pools that get a worker.
+        database: Address of the server's database; None is Prefect's own file.
+        watch_seconds: Seconds between two looks into the inbox.
+    """
+
+    root: str
+    dataset: str
+    port: int
+    pools: tuple[str, ...]
+    database: str | None
+    watch_seconds: float
+
+    @property
+    def url(self) -> str:
+        """The server's page."""
+        return f"http://{_HOST}:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """The variables of all processes: ours, and where the server and the data are."""
+        chosen = {
+            "PREFECT_API_URL": f"{self.url}/api",
+            "SEGMILL_ROOT": self.root,
+            "PYTHONUNBUFFERED": "1",
+            "NO_COLOR": "1",
+        }
+        # Children run in a folder of their own, and must find the code as this process does.
+        paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        chosen["PYTHONPATH"] = os.pathsep.join(paths)
+        if self.database:
+            chosen["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = self.database
+        quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+        return quiet | dict(os.environ) | chosen
+
+
+def port_is_taken(port: int) -> bool:
+    """Whether something on this machine listens there already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError:
+            return True
+    return False
+
+
+def start_stack(plan: StackPlan, children: Children, say: Callable[[str], None]) -> None:
+    """Start everything, in an order in which each finds what it needs, and wait until it is up.
+
+    Args:
+        plan: What to start.
+        children: Gets the processes; stop them whatever happens.
+        say: Told each step.
+
+    Raises:
+        ChildDiedError: If a process ends.
+        TimeoutError: If one is not ready in time.
+    """
+    environment = plan.environment()
+    say("starting the Prefect server")
+    server = ["server", "start", "--host", _HOST, "--port", str(plan.port)]
+    children.start("server", [*_PREFECT, *server], environment, PROJECT)
+    _wait_for(lambda: _answers(plan.url), children, _SERVER_SECONDS, "the server")
+    say("creating work pools and deployments")
+    for name, command in (
+        ("pools", [sys.executable, "-m", "deployments.provision"]),
+        ("deploy", [*_PREFECT, "--no-prompt", "deploy", "--all"]),
+    ):
+        children.finish(children.start(name, command, environment, PROJECT), _STEP_SECONDS)
+    say(f"starting workers: {', '.join(plan.pools)}")
+    for pool in plan.pools:
+        worker = ["worker", "start", "--pool", pool, "--name", f"up-{pool}"]
+        children.start(f"worker-{pool}", [*_PREFECT, *worker], environment, PROJECT)
+    watch = ["watch", "--forever", "--dataset", plan.dataset, "--interval", str(plan.watch_seconds)]
+    children.start("watch", [sys.executable, "-m", "app.cli", *watch], environment, PROJECT)
+    _wait_for(
+        lambda: _online(plan, environment) >= set(plan.pools), children, _WORKER_SECONDS, "workers"
+    )
+
+
+def _wait_for(ready: Callable[[], bool], children: Children, seconds: float, whose: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        children.check()
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                f"{whose}: not ready in {seconds:.0f} s; the lines above may say why"
+            )
+        time.sleep(0.3)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(f"{url}/api/health", timeout=5):
+            return True
+    except (URLError, OSError):
+        return False
+
+
+def _online(plan: StackPlan, environment: Mapping[str, str]) -> set[str]:
+    """Pools of which a worker is online."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from app.prefect_side import ServerError, read_server
+
+    with temporary_settings({PREFECT_API_URL: environment["PREFECT_API_URL"]}):
+        try:
+            return {pool.name for pool in read_server().pools if pool.online}
+        except ServerError:
+            return set()

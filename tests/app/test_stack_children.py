@@ -1,0 +1,81 @@
+"""Processes that end together, with children that are hard to end."""
+
+import sys
+import time
+
+import pytest
+
+from app.stack.children import ChildDiedError, Children
+from app.stack.descendants import alive, descendants
+
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); "
+AWAY = (
+    "import subprocess, sys, time; "
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
+    "start_new_session=True); print('left', flush=True); time.sleep(600)"
+)
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+@pytest.fixture
+def children(lines):
+    made = Children(lambda name, line: lines.append((name, line)))
+    yield made
+    made.stop(0.1)
+
+
+def python(children, tmp_path, code, name="child"):
+    return children.start(name, [sys.executable, "-u", "-c", code], {"PATH": ""}, tmp_path)
+
+
+def until(ready):
+    deadline = time.monotonic() + 20
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_lines_come_with_the_name_and_whatever_bytes_they_hold(children, lines, tmp_path):
+    code = (
+        "import sys; sys.stdout.buffer.write(b'one\\n\\xff two\\nlast'); sys.stderr.write('e\\n')"
+    )
+    children.finish(python(children, tmp_path, code, "talker"), 20)
+    assert {name for name, _ in lines} == {"talker"}
+    assert [line for _, line in lines][:2] == ["one", "� two"]
+
+
+def test_a_child_that_fails_is_named(children, tmp_path):
+    with pytest.raises(ChildDiedError, match="worker ended with code 3"):
+        children.finish(python(children, tmp_path, "raise SystemExit(3)", "worker"), 20)
+
+
+def test_a_child_that_should_go_on_but_ends_is_named(children, tmp_path):
+    python(children, tmp_path, "import time; time.sleep(600)", "server")
+    quick = python(children, tmp_path, "pass", "worker")
+    quick.process.wait()
+    with pytest.raises(ChildDiedError, match="worker ended with code 0"):
+        children.check()
+
+
+def test_a_step_that_takes_too_long_is_told(children, tmp_path):
+    with pytest.raises(TimeoutError, match="step took longer"):
+        children.finish(python(children, tmp_path, "import time; time.sleep(600)", "step"), 0.5)
+
+
+def test_the_deaf_and_those_that_left_the_group_are_ended_in_bounded_time(
+    children, lines, tmp_path
+):
+    deaf = python(children, tmp_path, STUBBORN + "time.sleep(600)", "deaf")
+    away = python(children, tmp_path, AWAY, "away")
+    until(lambda: len(lines) == 2)
+    below = descendants(away.process.pid)
+    assert len(below) == 1
+    began = time.monotonic()
+    children.stop(1)
+    assert time.monotonic() - began < 6
+    assert alive(below) == set()
+    assert (deaf.process.returncode, away.process.returncode is None) == (-9, False)
