@@ -16,7 +16,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export UV_HTTP_TIMEOUT ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench-gpu test test-fast lint format types check pins clean
+.PHONY: test-faults help setup demo bench-gpu test test-fast lint format types check pins clean
 
 help: ## list the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -40,8 +40,11 @@ bench-gpu: $(STAMP) ## measure the mask generator against sam2's on a GPU (WEIGH
 	$(BIN)/python -m benchmarks.amg --device cuda $(if $(WEIGHTS),--weights $(WEIGHTS) --photos $(PHOTOS)) --json benchmarks/results/amg_gpu.json
 	$(BIN)/python -m benchmarks.label --device cuda --json benchmarks/results/label_gpu.json
 
-test: $(STAMP) ## all tests that run on this machine
-	$(BIN)/pytest
+test: $(STAMP) ## all tests that run on this machine, but for the long sweeps of faults
+	$(BIN)/pytest -m "not sweep"
+
+test-faults: $(STAMP) ## kill, starve and mislead nights by the dozen (docs/reliability.md)
+	$(BIN)/pytest tests/faults
 
 test-fast: $(STAMP) ## the tests that take less than a second or so each
 	$(BIN)/pytest -m "not slow"

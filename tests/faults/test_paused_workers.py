@@ -17,7 +17,7 @@ from tests.faults.sweeping import (
 )
 
 ROUNDS = int(os.environ.get("SEGMILL_SWEEP_ROUNDS", "4"))
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.sweep, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture

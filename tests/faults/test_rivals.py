@@ -18,7 +18,7 @@ from tests.faults.sweeping import (
 
 ROUNDS = int(os.environ.get("SEGMILL_SWEEP_ROUNDS", "4"))
 WORKERS = 5
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.slow, pytest.mark.sweep, pytest.mark.timeout(3000)]
 
 
 @pytest.fixture

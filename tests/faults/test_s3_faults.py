@@ -16,7 +16,7 @@ from tests.faults.sweeping import (
 )
 
 STRIDE = 29
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.sweep, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture

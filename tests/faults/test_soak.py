@@ -10,7 +10,7 @@ from tests.drops import BLUE, GREEN, RED, write_box_drop
 from tests.faults.sweeping import finish, night_processes, rows_of, start, stop_server
 
 NIGHTS = 7
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.sweep, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture

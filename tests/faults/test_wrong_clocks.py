@@ -7,7 +7,7 @@ from storage.maintenance import maintain_table
 from tests.faults.sweeping import finish, processes_with_file_faults, rows_of, start, write_drop
 
 DAY_S = 86_400
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.sweep, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
