@@ -1,7 +1,6 @@
 """A real S3 server that takes every write, whatever must not be overwritten, is refused."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from storage.errors import ConditionalWritesError
 from storage.lake import Lake
@@ -46,11 +45,11 @@ def rclone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         try:
             client.list_buckets()
             break
-        except BotoCoreError:
+        except (BotoCoreError, ClientError):
             time.sleep(0.1)
     yield "s3://bucket/root"
-    server.send_signal(signal.SIGTERM)
-    server.wait(10)
+    server.kill()
+    server.wait()
 
 
 def test_a_server_that_ignores_if_none_match_is_refused(
