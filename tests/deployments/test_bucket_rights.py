@@ -82,7 +82,7 @@ def asked(tmp_path_factory):
     """What two nights and their maintenance ask of a bucket, by what was run."""
     folder = tmp_path_factory.mktemp("rights")
     patch = pytest.MonkeyPatch()
-    server = RecordingS3("mill")
+    server = RecordingS3("rights")
     with server.running(), patch.context() as context:
         context.setenv("AWS_ENDPOINT_URL", server.url)
         context.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -94,9 +94,9 @@ def asked(tmp_path_factory):
         )
         for name in ("cutter", "namer"):
             (folder / f"{name}.safetensors").write_bytes(name.encode())
-        bucket = boto3.resource("s3").Bucket("mill")
+        bucket = boto3.resource("s3").Bucket("rights")
         bucket.create()
-        settings = Settings(root="s3://mill/data", vacuum_retention_hours=1)
+        settings = Settings(root="s3://rights/data", vacuum_retention_hours=1)
         request = NightlyRequest(
             dataset="boxes",
             model=f"file:{folder / 'cutter.safetensors'}",
