@@ -15,6 +15,10 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 # uv takes its packages from where pip does, so that a mirror needs to be set only once.
 export UV_HTTP_TIMEOUT ?= 300
 
+# A process a core, a file of tests at a time; in the order of the folders, since the short ones are
+# the last and fill what is left.
+ON_ALL_CORES := --numprocesses auto --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: test-faults help setup demo bench-gpu test test-fast lint format types check pins clean
 
@@ -41,13 +45,13 @@ bench-gpu: $(STAMP) ## measure the mask generator against sam2's on a GPU (WEIGH
 	$(BIN)/python -m benchmarks.label --device cuda --json benchmarks/results/label_gpu.json
 
 test: $(STAMP) ## all tests that run on this machine, but for the long sweeps of faults
-	$(BIN)/pytest -m "not sweep"
+	$(BIN)/pytest $(ON_ALL_CORES) -m "not sweep"
 
 test-faults: $(STAMP) ## kill, starve and mislead nights by the dozen (docs/reliability.md)
 	$(BIN)/pytest tests/faults
 
 test-fast: $(STAMP) ## the tests that take less than a second or so each
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest $(ON_ALL_CORES) -m "not slow"
 
 lint: $(STAMP) ## find mistakes and unformatted code
 	$(BIN)/ruff check .

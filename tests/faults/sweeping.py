@@ -43,8 +43,9 @@ def write_drop(folder):
 def night_processes():
     """Start processes quickly: what a night imports is loaded once, in the server they fork from.
 
-    That server inherits the environment of now.
+    That server inherits the environment of now, so that one from before is stopped.
     """
+    stop_server()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.faults.night_process"])
     return context

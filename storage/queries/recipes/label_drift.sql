@@ -59,5 +59,5 @@ SELECT
     label_set_id
 FROM changes
 WHERE share_before IS NOT NULL AND abs(share - share_before) >= $min_change
-ORDER BY abs(share - share_before) DESC, night DESC, label
+ORDER BY abs(share - share_before) DESC, night DESC, label, step DESC
 LIMIT $limit
