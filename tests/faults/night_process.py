@@ -10,6 +10,7 @@ from flows.requests import NightlyRequest
 from flows.running import InProcess
 from storage.lake import Lake
 from storage.settings import Settings
+from tasks.image_inspection import _inspect
 from tasks.maintain_tables import list_tables, maintain_one
 from tasks.models import LoadedModels
 from tests.fakes import ColorLabeller, ComponentSegmenter
@@ -40,7 +41,11 @@ def night(root, source, model, broken=False, told=None, watch=None, clock=0):
         dataset="boxes", source=source, model=model, clip_model=model, report=False
     )
     settings = Settings(root=root, batch_images=2)
-    with patch("tasks.segment_batch.load_models") as load:
+    with (
+        patch("tasks.segment_batch.load_models") as load,
+        # The children that decode images change no file, and to start them is most of a night.
+        patch("tasks.drop_images.inspect_images", _inspect_images_here),
+    ):
         load.return_value = LoadedModels(ComponentSegmenter(), ColorLabeller())
         if not broken:
             run_nightly(request, settings, InProcess())
@@ -49,6 +54,11 @@ def night(root, source, model, broken=False, told=None, watch=None, clock=0):
             return
         with patch.object(Lake, "append", _append_without_asking):
             run_nightly(request, settings, InProcess())
+
+
+def _inspect_images_here(files, max_px):
+    for name, data in files:
+        yield name, data, _inspect(data, max_px)
 
 
 _append = Lake.append

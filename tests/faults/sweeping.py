@@ -47,7 +47,7 @@ def night_processes():
     """
     stop_server()
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.faults.night_process"])
+    context.set_forkserver_preload(["torch", "tests.faults.night_process"])
     return context
 
 
