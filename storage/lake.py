@@ -26,7 +26,7 @@ from storage.errors import (
     VersionGoneError,
 )
 from storage.objects import ObjectStore, open_store
-from storage.rewriting import remove_units
+from storage.rewriting import remove_units, replace_files
 from storage.rows import check_stored_schema, columns_missing, rows_to_table
 from storage.schemas import TABLES
 from storage.session import connect
@@ -245,6 +245,45 @@ class Lake:
         """
         self.objects.write(f"{table}/{file.name}", file.content)
         return file.added(data_change=data_change)
+
+    def append_at(
+        self,
+        table: str,
+        rows: Sequence[Mapping[str, Any]] | pa.Table,
+        version: int,
+        about: Mapping[str, Any],
+    ) -> bool:
+        """Commit rows that depend on all that a table holds, if it still is at a version.
+
+        They become the next version. So of two writers that looked at the same version one wins.
+
+        Args:
+            table: Name of the table, whose rows belong to no units.
+            rows: The rows; nullable columns may be left out.
+            version: The version that was looked at, of `table_to_write`.
+            about: Facts to note in the table's history.
+
+        Returns:
+            False if another writer came in between; nothing is changed then.
+
+        Raises:
+            ValueError: If there are no rows.
+            StorageError: As `append`.
+        """
+        data = rows_to_table(table, self._schema(table), rows, "")
+        if not data.num_rows:
+            raise ValueError("Expected rows to append, but got none")
+        self._require_conditional_writes()
+        stored = self.table_to_write(table)
+        if stored.version() != version:
+            return False
+        check_stored_schema(table, stored)
+        if columns_missing(table, stored):
+            _add_columns(table, stored)
+            return False
+        files = data_files(row_groups(data), data.schema)
+        added = [self.store_file(table, file, data_change=True) for file in files]
+        return replace_files(self, table, [], added, about=about, data_change=True, at=version)
 
     def version(self, table: str) -> int | None:
         """Return the newest version of a table, or None if it was never written."""

@@ -21,6 +21,7 @@ from storage.errors import (
     UnknownColumnError,
     UnknownTableError,
 )
+from storage.queries import named_query
 from storage.schemas import TABLES
 from storage.unit_lives import retractions
 from storage.versions import Versions, open_version
@@ -45,6 +46,7 @@ _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 _MOST_ANSWER_BYTES = 1 << 30
 _MOST_SPILLED_BYTES = 32 << 30
 _BATCH_ROWS = 65_536
+_LAST_VERSION = 2**63 - 1
 # What EXPLAIN begins with; what does not look like this is refused.
 _GAP = r"(?>\s|--[^\n]*\n|/\*(?>.*?\*/))*+"
 _EXPLAIN = re.compile(
@@ -62,6 +64,8 @@ def connect(lake: "Lake", versions: Versions | None = None) -> duckdb.DuckDBPyCo
     Tables that units of work write show only the rows of finished units; of segments, an image
     that two units finished with the same model, parameters and labels shows those of one unit; an
     image that several drops brought to a dataset is shown once.
+    Beside them there are the views `decisions` and `curated`, and `decided(version)`, which is what
+    `decisions` was at a version of the table reviews.
     The schema `stored` holds the same views with every row that is stored. A table that was never
     written is empty. The views stay at the versions that were newest when the session was opened.
 
@@ -185,7 +189,15 @@ def _session(
     superseded = _superseded(session, opened)
     for table in TABLES:
         session.execute(f'CREATE VIEW main."{table}" AS {committed_rows(table, superseded)}')
+    _create_views_of_decisions(session)
     return session, opened
+
+
+def _create_views_of_decisions(session: duckdb.DuckDBPyConnection) -> None:
+    decided = named_query("decided").replace("$until", "until")
+    session.execute(f"CREATE MACRO main.decided(until) AS TABLE {decided}")
+    session.execute(f"CREATE VIEW main.decisions AS FROM decided({_LAST_VERSION})")
+    session.execute(f"CREATE VIEW main.curated AS {named_query('curated')}")
 
 
 def _create_stored_view(
@@ -259,13 +271,13 @@ def _source(
     if not files:
         return None
     if in_process:
-        session.register(f"dataset_{table}", _dataset(stored))
+        session.register(f"dataset_{table}", live_dataset(stored))
         return f'"dataset_{table}"'
     listed = ", ".join(quoted(file) for file in files)
     return f"read_parquet([{listed}], union_by_name = true)"
 
 
-def _dataset(stored: DeltaTable) -> ds.FileSystemDataset:
+def live_dataset(stored: DeltaTable) -> ds.FileSystemDataset:
     """The live files of an opened table, which Arrow skips by what the files themselves say.
 
     What the table's log says of them is left out: where it knows no least value of a column, which

@@ -47,6 +47,20 @@ def segment_row(image_id, label="panel", **values):
     return row | values
 
 
+def review_row(segment_id, decision="accept", **values):
+    row = {
+        "review_id": f"review-{next(_numbers):04}",
+        "segment_id": segment_id,
+        "image_id": "a",
+        "decision": decision,
+        "reviewer": "amy",
+        "decided_at": NIGHT,
+        "version": 1,
+        "table_version": 1,
+    }
+    return row | values
+
+
 def refused_row(rule, **values):
     row = {
         "dataset": "comics",

@@ -2,10 +2,11 @@
 
 import pyarrow as pa
 
+from storage.schemas.curation import CROSSINGS, CURATED, DECISIONS, REVIEWS
 from storage.schemas.fields import MASK_CONVENTION
 from storage.schemas.images import ANNOTATIONS, IMAGES
 from storage.schemas.models import EVALUATIONS, MODELS, PROMOTIONS, TRAINING_RUNS
-from storage.schemas.segments import IMAGE_LABELS, LABEL_STATS, REVIEWS, SEGMENTS
+from storage.schemas.segments import IMAGE_LABELS, LABEL_STATS, SEGMENTS
 from storage.schemas.work import DROPS, QUARANTINE, UNITS
 
 SCHEMA_VERSION = 1
@@ -18,6 +19,7 @@ TABLES: dict[str, pa.Schema] = {
     "segments": SEGMENTS,
     "image_labels": IMAGE_LABELS,
     "reviews": REVIEWS,
+    "crossings": CROSSINGS,
     "label_stats": LABEL_STATS,
     "models": MODELS,
     "promotions": PROMOTIONS,
@@ -27,9 +29,12 @@ TABLES: dict[str, pa.Schema] = {
     "units": UNITS,
 }
 
+VIEWS: dict[str, pa.Schema] = {"decisions": DECISIONS, "curated": CURATED}
+"""What a session shows beside the tables, as the queries of these names say."""
+
 UNIT_TABLES = frozenset(
     name for name, schema in TABLES.items() if name != "units" and "unit_id" in schema.names
 )
 """Tables whose rows count only when the unit that wrote them is in `units`."""
 
-__all__ = ["MASK_CONVENTION", "SCHEMA_VERSION", "TABLES", "UNIT_TABLES"]
+__all__ = ["MASK_CONVENTION", "SCHEMA_VERSION", "TABLES", "UNIT_TABLES", "VIEWS"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from storage.schemas import MASK_CONVENTION, TABLES, UNIT_TABLES
+from storage.schemas import MASK_CONVENTION, TABLES, UNIT_TABLES, VIEWS
 
 PATH = Path(__file__).parents[2] / "docs" / "tables.md"
 
@@ -23,14 +23,20 @@ A number that is not known is null, never NaN: NaN is stored as null, and refuse
 allowed.
 """
 
+_VIEWS = """# Views
+
+`segmill sql` shows them beside the tables; their SQL is in `storage/queries/`.
+"""
+
 
 def tables_document() -> str:
     """The page, in Markdown."""
-    return "\n".join([_HEAD, *map(_table, TABLES)])
+    tables = [_table(name, schema) for name, schema in TABLES.items()]
+    views = [_table(name, schema) for name, schema in VIEWS.items()]
+    return "\n".join([_HEAD, *tables, _VIEWS, *views])
 
 
-def _table(name: str) -> str:
-    schema = TABLES[name]
+def _table(name: str, schema: pa.Schema) -> str:
     by_unit = " *By unit.*" if name in UNIT_TABLES else ""
     rows = [
         f"| {field.name} | {_kind(field)} | {_text(field, b'unit')} | {_text(field, b'meaning')} |"

@@ -1,4 +1,4 @@
-"""Tables of what the models found, what people said to it, and its statistics."""
+"""Tables of what the models found, and its statistics."""
 
 import pyarrow as pa
 
@@ -69,18 +69,6 @@ IMAGE_LABELS = table_schema(
     column("count", pa.int64(), "Number of segments.", "count"),
     column("total_area_px", pa.int64(), "Sum of the masks' areas.", "px"),
     column("union_area_px", pa.int64(), "Pixels covered by at least one mask.", "px"),
-)
-
-REVIEWS = table_schema(
-    "One decision of a person about one segment; the last one counts.",
-    column("review_id", pa.string(), "Id of the decision."),
-    column("segment_id", pa.string(), "Segment that was looked at.", "hex"),
-    column("image_id", pa.string(), "Image of the segment.", "sha256"),
-    column("decision", pa.string(), "accept, reject or relabel."),
-    column("label", pa.string(), "Label that the person gave.", nullable=True),
-    column("reviewer", pa.string(), "Who decided."),
-    column("decided_at", TIMESTAMP, "When it was decided.", "UTC"),
-    column("rle", pa.string(), "Corrected mask, compressed COCO counts.", nullable=True),
 )
 
 LABEL_STATS = table_schema(

@@ -19,6 +19,7 @@ EXPORTED = {
     "most": 9,
     "by": "night",
     "since": None,
+    "until": 9,
 }
 SETTINGS = {"model_id": "model", "params_id": "params", "label_set_id": "labels"}
 
@@ -195,5 +196,5 @@ def test_every_query_runs_on_an_empty_lake_and_says_what_it_answers(local_lake: 
 
 @pytest.mark.parametrize("name", ["absent", "../session", "label_stats.sql", ""])
 def test_an_unknown_query_is_named_with_the_known_ones(name: str):
-    with pytest.raises(UnknownQueryError, match="expected one of counts, export_annotations"):
+    with pytest.raises(UnknownQueryError, match="expected one of counts, curated"):
         named_query(name)

@@ -9,7 +9,7 @@ from storage.errors import QueryParametersError, UnknownQueryError
 from storage.queries import query_names
 from storage.queries.recipes import load_recipe, recipe_names
 from storage.session import read_only_query
-from tests.lakes import NIGHT, cut, image_row, ingest, refused_row, segment_row
+from tests.lakes import NIGHT, cut, image_row, ingest, refused_row, review_row, segment_row
 from vision.masks import mask_to_rle
 
 
@@ -86,11 +86,8 @@ def test_the_lowest_margins_that_nobody_reviewed_come_first(local_lake):
         segment_row("a", segment_id="none", margin=None),
     ]
     cut(local_lake, "batch", ["a"], rows)
-    review = {
-        "review_id": "1", "segment_id": "reviewed", "image_id": "a", "decision": "accept",
-        "reviewer": "me", "decided_at": NIGHT,
-    }  # fmt: skip
-    local_lake.append("reviews", [review], "review")
+    reviews = [review_row("reviewed"), review_row("close", "reopen")]
+    local_lake.append("reviews", reviews, "review")
     found = answer(local_lake, "lowest_margin")
     assert columns(found, "segment_id", "margin", "second_label") == [
         ("closer", 0.01, "text"),

@@ -1,4 +1,4 @@
--- Segments whose first two labels are closest, not reviewed yet: where a person helps most.
+-- Segments whose first two labels are closest, not decided about yet: where a person helps most.
 -- $limit = 20: rows shown
 -- $unknown = false: also segments that were left unknown
 -- $label = null: only this label
@@ -23,7 +23,7 @@ SELECT
     segment_id
 FROM segments
 JOIN chosen USING (image_id)
-ANTI JOIN reviews USING (segment_id)
+ANTI JOIN decisions USING (segment_id)
 WHERE margin IS NOT NULL
   AND ($unknown::BOOLEAN OR label <> 'unknown')
   AND ($label::VARCHAR IS NULL OR label = $label::VARCHAR)
