@@ -1,37 +1,46 @@
 """See whether enough new curated masks have come together to make training worthwhile."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
+import duckdb
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage.lake import Lake
+from storage.queries import named_query
 from storage.session import connect
+from tasks.data_version import CuratedMark, DataVersion
 
-_NEW_CURATED = """
-WITH last_training AS (
-    SELECT coalesce(max(started_at), TIMESTAMPTZ 'epoch') AS began
-    FROM training_runs WHERE state = 'completed'
-),
-members AS (
-    SELECT image_id, min(ingested_at) AS ingested_at
-    FROM images WHERE dataset = $dataset GROUP BY image_id
-)
+_TRAININGS = "SELECT data_version FROM training_runs WHERE state = 'completed'"
+_CROSSINGS = """
+SELECT reviews_version, annotations_until FROM crossings
+WHERE dataset = $dataset AND state = 'crossed'
+"""
+_NOW = """
 SELECT
-    (SELECT count(*) FROM annotations JOIN members USING (image_id)
-     WHERE dataset = $dataset AND NOT iscrowd AND ingested_at > (SELECT began FROM last_training))
-    + (SELECT count(DISTINCT segment_id) FROM reviews JOIN members USING (image_id)
-       WHERE decision IN ('accept', 'relabel')
-         AND decided_at > (SELECT began FROM last_training))
+    (SELECT coalesce(max(table_version), 0) FROM reviews),
+    (SELECT max(curated_at) FROM curated WHERE dataset = $dataset AND source = 'annotation')
 """
 
 
 @dataclass(frozen=True)
 class CurationSummary:
-    """How many curated masks are newer than the last training, and how many it takes."""
+    """How many curated masks are new, and how many it takes.
+
+    Attributes:
+        new: Those that no training has seen, and that did not make an earlier one worthwhile; of
+            labels that have enough of them.
+        needed: How many make training worthwhile.
+        curated: All curated masks.
+        too_few: Labels whose new masks do not count, since they have too few curated ones: how
+            many they have.
+    """
 
     new: int
     needed: int
+    curated: int = 0
+    too_few: dict[str, int] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:
@@ -40,14 +49,52 @@ class CurationSummary:
 
 
 @task(name="count-curated", cache_policy=NO_CACHE)
-def count_curated(root: str, dataset: str, needed: int) -> CurationSummary:
-    """Count annotations and accepted segments that no training has seen.
+def count_curated(root: str, dataset: str, needed: int, per_label: int = 0) -> CurationSummary:
+    """Count the curated masks that are new since the last training, or since one was due.
 
     Args:
         root: The data root.
         dataset: The dataset.
         needed: How many make training worthwhile.
+        per_label: How many curated masks a label needs for its new ones to count.
     """
     with connect(Lake.open(root)) as session:
-        row = session.execute(_NEW_CURATED, {"dataset": dataset}).fetchone()
-    return CurationSummary(int(row[0]) if row else 0, needed)
+        return count_since(session, dataset, last_mark(session, dataset), needed, per_label)
+
+
+def count_since(
+    session: duckdb.DuckDBPyConnection,
+    dataset: str,
+    mark: CuratedMark,
+    needed: int,
+    per_label: int = 0,
+) -> CurationSummary:
+    """Count as `count_curated`, in an open session, what is new since a mark."""
+    rows = session.execute(
+        named_query("new_curated"), {"dataset": dataset, **mark.parameters()}
+    ).fetchall()
+    return CurationSummary(
+        new=sum(new for _, curated, new in rows if curated >= per_label),
+        needed=needed,
+        curated=sum(curated for _, curated, _ in rows),
+        too_few={label: curated for label, curated, new in rows if new and curated < per_label},
+    )
+
+
+def last_mark(session: duckdb.DuckDBPyConnection, dataset: str) -> CuratedMark:
+    """How far the trainings of a dataset, and the occasions for one, have gone."""
+    mark = CuratedMark()
+    for (text,) in session.execute(_TRAININGS).fetchall():
+        version = DataVersion.from_json(text)
+        if version is not None and version.dataset in (dataset, None):
+            mark |= version.mark
+    for reviews_version, until in session.execute(_CROSSINGS, {"dataset": dataset}).fetchall():
+        mark |= CuratedMark(reviews_version, until)
+    return mark
+
+
+def present_mark(session: duckdb.DuckDBPyConnection, dataset: str) -> CuratedMark:
+    """How far what is curated of a dataset goes now."""
+    row: tuple[int, datetime | None] = session.execute(_NOW, {"dataset": dataset}).fetchall()[0]
+    reviews_version, until = row
+    return CuratedMark(reviews_version) if until is None else CuratedMark(reviews_version, until)

@@ -20,7 +20,11 @@ SELECT
     by_rules,
     version,
     decided_at,
-    table_version
-FROM last_of_each
+    counts_since AS table_version
+FROM (
+    -- Where a person's decision was reopened, that of rules counts since then.
+    SELECT *, max(table_version) OVER (PARTITION BY segment_id) AS counts_since
+    FROM last_of_each
+)
 WHERE decision <> 'reopen'
 QUALIFY 1 = row_number() OVER (PARTITION BY segment_id ORDER BY by_rules)

@@ -52,7 +52,7 @@ CROSSINGS = table_schema(
     column("reviews_version", pa.int64(), "Version of the table reviews up to which they count."),
     column("annotations_until", TIMESTAMP, "When the last annotations of them were stored.", "UTC"),
     column("run_id", pa.string(), "The run that took this step.", nullable=True),
-    column("at", TIMESTAMP, "When it was taken.", "UTC"),
+    column("taken_at", TIMESTAMP, "When it was taken.", "UTC"),
 )
 
 DECISIONS = table_schema(
@@ -69,7 +69,7 @@ DECISIONS = table_schema(
     column("by_rules", pa.bool_(), "Whether rules decided, and not a person."),
     column("version", pa.int64(), "Number of the decision."),
     column("decided_at", TIMESTAMP, "When it was decided.", "UTC"),
-    column("table_version", pa.int64(), "Version of the table reviews that it came with."),
+    column("table_version", pa.int64(), "Version of the table reviews since which it counts."),
 )
 
 CURATED = table_schema(
@@ -93,7 +93,7 @@ CURATED = table_schema(
     column(
         "reviews_version",
         pa.int64(),
-        "Version of the table reviews that the decision came with; null of annotations.",
+        "Version of the table reviews since which the decision counts; null of annotations.",
         nullable=True,
     ),
 )

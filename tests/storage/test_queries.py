@@ -20,6 +20,12 @@ EXPORTED = {
     "by": "night",
     "since": None,
     "until": 9,
+    "reviewer": "rules:1",
+    "thresholds": "[]",
+    "max_per_image": None,
+    "annotated_images": False,
+    "reviews_version": 9,
+    "annotations_until": None,
 }
 SETTINGS = {"model_id": "model", "params_id": "params", "label_set_id": "labels"}
 
