@@ -72,7 +72,8 @@ def _findings(root: str | None) -> "Iterator[Finding]":
     yield from server
     if state is not None:
         yield from check_clock("the Prefect server", state.date)
-    yield from check_models(settings)
+    store_works = all(finding.state != "problem" for finding in store)
+    yield from check_models(settings, store_works)
     yield check_accelerator(settings.device)
     yield from check_disk(scratch_folders(settings.root))
 

@@ -47,6 +47,7 @@ def _wrong_use() -> tuple[type[Exception], ...]:
     from tasks.drops import EmptyDropError
     from tasks.exports.folder import OutputFolderError
     from tasks.exports.selection import NothingToExportError
+    from tasks.gate_rules import GateFileError
     from tasks.models import UnknownPresetError
     from tasks.pull_model import PullError
     from vision.clip import LabelSetError
@@ -60,6 +61,7 @@ def _wrong_use() -> tuple[type[Exception], ...]:
         duckdb.PermissionException,
         ValidationError,
         EmptyDropError,
+        GateFileError,
         LabelSetError,
         ModelReferenceError,
         NothingToCalibrateError,
@@ -75,14 +77,18 @@ def _wrong_use() -> tuple[type[Exception], ...]:
         errors.UnknownProvenanceError,
         errors.UnknownTableError,
         errors.UnknownVersionError,
+        errors.AmbiguousModelError,
+        errors.UnknownModelError,
+        errors.WeightsRefusedError,
         errors.VersionGoneError,
         errors.UnsafeKeyError,
         errors.UnsupportedRootError,
         UnknownPresetError,
+        *_loaded("tasks.export_model", "TransformersMissingError"),
         *_loaded("deployments.errors", "ServerNotNamedError", "PoolTypeError"),
         *_loaded("deployments.errors", "NotificationBlockError"),
         *_loaded("flows.engines", "EngineMissingError"),
-        *_loaded("vision.sam2.weights", "WeightsFileError"),
+        *_loaded("vision.sam2.architecture", "WeightsFileError"),
     )
 
 
@@ -104,6 +110,7 @@ def _failed() -> tuple[type[Exception], ...]:
         duckdb.Error,
         OSError,
         *_loaded("deployments.errors", "ServerUnreachableError"),
+        *_loaded("tasks.model_facts", "NotMeasuredAlikeError"),
         *_loaded("flows.summaries", "DropsFailedError", "QueueProblemError", "TablesDamagedError"),
         *_loaded("deltalake.exceptions", "DeltaError"),
         # Credentials, endpoints, time limits and names of buckets are all BotoCoreErrors.

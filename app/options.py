@@ -35,7 +35,8 @@ AsOf = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        help="Segmenter: demo, promoted, file:PATH or hub:ORG/NAME. \\[default: promoted]",
+        help="Segmenter: promoted, model:ID, demo, file:PATH or hub:ORG/NAME. "
+        "\\[default: promoted]",
         show_default=False,
     ),
 ]

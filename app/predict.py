@@ -1,4 +1,4 @@
-"""segmill predict: cut and name images in a folder, without a data root."""
+"""segmill predict: cut and name images in a folder; nothing is stored in the data root."""
 
 import json
 import os
@@ -18,6 +18,7 @@ from app.options import (
     Precision,
     Preset,
     Quiet,
+    Root,
     plural,
     print_json,
     say,
@@ -45,13 +46,14 @@ def predict(
     labels: Labels = None,
     preset: Preset = None,
     precision: Precision = None,
+    root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Cut and name images; write an overlay and a COCO document for each.
 
     They are called after the image; images of the same name get their
-    folders before it.
+    folders before it. Of the root, only its models are used.
 
     Examples:
       segmill predict --image page.png --output-dir out
@@ -70,7 +72,7 @@ def predict(
         paths += sorted(path for path in folder.iterdir() if is_image(path.name))
     if not paths:
         raise typer.BadParameter("give --image or --dir with at least one image")
-    settings = settings_for(None)
+    settings = settings_for(root)
     request = ModelRequest(
         model=model, clip_model=clip_model, labels=labels, preset=preset, precision=precision
     )

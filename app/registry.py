@@ -1,4 +1,4 @@
-"""segmill models: which models there are."""
+"""segmill models: which models there are, which is live, and where they come from."""
 
 import json
 from dataclasses import asdict
@@ -7,30 +7,121 @@ from typing import Annotated, Any
 
 import typer
 
-from app.options import Json, Quiet, Root, answer_console, print_json, say, settings_for
+from app.model_exports import export
+from app.model_views import compare, show
+from app.options import (
+    DryRun,
+    Json,
+    Quiet,
+    Root,
+    answer_console,
+    print_json,
+    say,
+    settings_for,
+)
+from app.promotions import promote, rollback
 
 models = typer.Typer(no_args_is_help=True, help="The models: which there are, which is live.")
+models.command()(show)
+models.command()(compare)
+models.command()(promote)
+models.command()(rollback)
+models.command()(export)
 
 
 @models.command("list")
 def list_models(root: Root = None, as_json: Json = False) -> None:
-    """List the models that ship with the engine and those of the data root.
+    """List the models that ship with the engine and those that are registered; * is live.
 
     Examples:
       segmill models list
-    """
-    from storage.lake import Lake
 
-    rows = [*_demo_models()]
-    for row in Lake.open(settings_for(root).root).read("models").to_pylist():
-        rows.append({"reference": row["prefix"], "kind": row["kind"], "model_id": row["model_id"]})
+      segmill models list --root s3://bucket/prefix --json
+    """
+    from storage.model_store import ModelStore
+    from tasks.live_model import live_model
+
+    chosen = settings_for(root).root
+    live = live_model(chosen)
+    rows = _shipped_models()
+    for model in ModelStore(chosen).models():
+        facts = asdict(model) | {"reference": f"model:{model.model_id}"}
+        rows.append(facts | {"bytes": facts.pop("size_bytes")})
+    for row in rows:
+        row["live"] = row["reference"] == live.reference and row["kind"] == "segmenter"
     if as_json:
-        print_json({"models": rows})
+        print_json({"models": rows, "live": asdict(live)})
         return
     from app.terminal import print_table
 
-    columns = ("reference", "kind", "model_id")
-    print_table(columns, [[row[name] for name in columns] for row in rows], answer_console())
+    shown = [
+        [
+            "*" if row["live"] else "",
+            row["reference"],
+            row["kind"],
+            row["model_id"],
+            row.get("parent_id") or "",
+            f"{row['registered_at']:%Y-%m-%d %H:%M}" if "registered_at" in row else "",
+        ]
+        for row in rows
+    ]
+    columns = ("live", "reference", "kind", "model_id", "trained from", "registered (UTC)")
+    print_table(columns, shown, answer_console())
+
+
+@models.command()
+def register(
+    reference: Annotated[
+        str, typer.Argument(help="file:PATH, hub:ORG/NAME or demo: a segmenter, as safetensors.")
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(help="How its id begins. \\[default: the file's name]", show_default=False),
+    ] = None,
+    parent: Annotated[
+        str | None, typer.Option(help="Id of the model that it was trained from.")
+    ] = None,
+    root: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Put a segmenter into the root's model store, so that every worker can load it.
+
+    The same weights are one model, whatever they are called. It does not
+    become live: segmill models promote.
+
+    Examples:
+      segmill models register file:runs/7/model.safetensors --name comic-7
+
+      segmill models register hub:facebook/sam2.1-hiera-tiny --dry-run
+    """
+    from tasks.live_model import find_registered
+    from tasks.register_model import register_model, verify_weights
+
+    chosen = settings_for(root).root
+    parent_id = None
+    if parent is not None:
+        from storage.model_store import ModelStore
+
+        parent_id = find_registered(parent, ModelStore(chosen)).model_id
+    if dry_run:
+        found = verify_weights(reference)
+        facts: dict[str, Any] = {"model_id": found.model_id, "path": str(found.path)}
+        if as_json:
+            print_json(facts | {"registered": False, "dry_run": True})
+        else:
+            say(f"{found.model_id} can be loaded and would be registered", quiet)
+        return
+    model, new = register_model(chosen, reference, name=name, parent_id=parent_id)
+    if as_json:
+        print_json(asdict(model) | {"registered": new, "dry_run": False})
+        return
+    say(
+        f"{'registered' if new else 'was registered before'}: {model.model_id}\n"
+        f"  use it: --model model:{model.model_id}",
+        quiet,
+    )
 
 
 @models.command()
@@ -74,7 +165,7 @@ def pull(
     )
 
 
-def _demo_models() -> list[dict[str, Any]]:
+def _shipped_models() -> list[dict[str, Any]]:
     from vision.models import DEMO_FOLDER, ModelReferenceError, resolve_model
 
     manifest_path = Path(DEMO_FOLDER) / "manifest.json"

@@ -95,10 +95,26 @@ def _lines(found: "Overview", root: str) -> list[tuple[str, str]]:
     refused = ", ".join(f"{rule} {count:,}" for rule, count in found.quarantine.items())
     return [
         *lines,
-        ("live model", f"{found.model_id}, labels {found.label_set_id}"),
+        *_models(found),
         ("curation", f"{curation.new:,} of {curation.needed:,} new curated masks{ready}"),
         ("quarantine", f"last {plural(found.quarantine_days, 'day')}: {refused or 'nothing'}"),
     ]
+
+
+def _models(found: "Overview") -> list[tuple[str, str]]:
+    """The live model, since when and why; and that of the settings, if it is another."""
+    promotion = found.live.promotion
+    if promotion is None:
+        since = "from the beginning: none was promoted yet"
+    else:
+        why = promotion.why
+        by = f", by {why.promoted_by}" if why.promoted_by else ""
+        note = f", {why.note}" if why.note else ""
+        since = f"since {_time(promotion.promoted_at)}: {why.reason}{note}{by}"
+    lines = [("live model", f"{found.live.model_id} {since}")]
+    if found.model_id != found.live.model_id:
+        lines.append(("model", f"{found.model_id}, not the live one (SEGMILL_MODEL)"))
+    return [*lines, ("labels", found.label_set_id)]
 
 
 def _night(runs: "list[LastRun]") -> str:

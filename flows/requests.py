@@ -21,13 +21,14 @@ Source = Annotated[
 
 
 class ModelNames(TypedDict):
-    """Names of a run's models, as references, label set and preset."""
+    """Names of a run's models, as references, label set and preset; the root that has them."""
 
     model: str
     clip_model: str
     labels: str
     preset: str
     precision: Literal["exact", "fast"]
+    root: str
 
 
 class Request(BaseModel):
@@ -42,7 +43,8 @@ class ModelRequest(Request):
     """A request that names models; what is empty comes from the machine's settings."""
 
     model: Annotated[
-        str | None, Field(description="Segmenter: demo, promoted, file:PATH or hub:ORG/NAME.")
+        str | None,
+        Field(description="Segmenter: promoted, model:ID, demo, file:PATH or hub:ORG/NAME."),
     ] = None
     clip_model: Annotated[
         str | None, Field(description="Labeller: demo, file:PATH or hub:ORG/NAME.")
@@ -67,6 +69,7 @@ class ModelRequest(Request):
             "labels": self.labels or settings.labels,
             "preset": self.preset or settings.preset,
             "precision": self.precision or settings.precision,
+            "root": settings.root,
         }
 
 

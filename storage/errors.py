@@ -16,6 +16,14 @@ StorageError
 ├── CommitConflictError         other writers won every attempt
 ├── DamagedFileError            a file of a table is missing, or not what was written
 ├── UnknownProvenanceError      nothing was made by what a retraction names
+├── UnknownModelError           no model of this id is registered
+├── AmbiguousModelError         several models have ids that begin like this
+├── WeightsRefusedError         a file that should be registered is no safetensors
+├── ModelTooLargeError          a model is larger than this machine takes
+├── DamagedModelError           a file of a stored model is missing, or not what was stored
+├── PromotionConflictError      another model became live since it was decided
+├── NothingToRollBackError      no promotion stands that could be taken back
+├── UnknownEvaluationError      no measurement of this id, or none of a model
 ├── QueryRefusedError           the SQL does more than read
 ├── QueryParametersError        the SQL names other $parameters than there are values
 ├── QueryTimeoutError           the SQL ran past its time limit
@@ -26,7 +34,8 @@ StorageError
 └── QueueError                  the queue cannot be used
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 
 class StorageError(Exception):
@@ -204,6 +213,93 @@ class UnknownProvenanceError(StorageError, LookupError):
             f"Nothing in the tables comes from {kind} {name!r}; "
             + (f"expected one of {shown}" if names else f"they name no {kind} at all")
         )
+
+
+class UnknownModelError(StorageError, LookupError):
+    """No model of this id is registered."""
+
+    def __init__(self, model: str, near: Sequence[str], known: int) -> None:
+        self.model = model
+        if near:
+            hint = f"did you mean {' or '.join(near)}?"
+        elif known:
+            hint = f"segmill models list names the {known} that are"
+        else:
+            hint = "none is; segmill models register takes one in"
+        super().__init__(f"No model {model!r} is registered; {hint}")
+
+
+class AmbiguousModelError(StorageError, LookupError):
+    """Several models have ids that begin like this."""
+
+    def __init__(self, model: str, found: Sequence[str]) -> None:
+        self.model = model
+        super().__init__(
+            f"{model!r} is the beginning of {len(found)} models: {', '.join(found[:5])}"
+            f"{', …' if found[5:] else ''}; give more of the id"
+        )
+
+
+class WeightsRefusedError(StorageError, ValueError):
+    """A file that should be registered is no safetensors."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} is not registered: {reason}; expected a .safetensors file "
+            "(segmill models pull makes one of a checkpoint)"
+        )
+
+
+class ModelTooLargeError(StorageError):
+    """A model is larger than this machine takes."""
+
+    def __init__(self, model: str, size_bytes: int, most_bytes: int) -> None:
+        self.model = model
+        super().__init__(
+            f"Model {model} has {size_bytes:,} bytes, but at most {most_bytes:,} are taken "
+            "(SEGMILL_MAX_MODEL_BYTES)"
+        )
+
+
+class DamagedModelError(StorageError):
+    """A file of a stored model is missing, or holds other bytes than were stored."""
+
+    def __init__(self, model: str, uri: str, reason: str) -> None:
+        self.model = model
+        self.uri = uri
+        super().__init__(
+            f"Damaged model {model}: {uri}: {reason}; delete what is left of that file and put it "
+            "back from a backup or the bucket's older versions, or register the weights again"
+        )
+
+
+class PromotionConflictError(StorageError):
+    """Another model became live since it was decided which one should."""
+
+    def __init__(
+        self, model: str, expected: str, live: str, by: str | None, at: datetime | None
+    ) -> None:
+        self.model = model
+        self.live = live
+        who = f" by {by}" if by else ""
+        when = f" at {at:%FT%TZ}" if at else ""
+        super().__init__(
+            f"{model} is not promoted: that was decided while {expected} was live, but {live} "
+            f"became live{who}{when}; decide again"
+        )
+
+
+class NothingToRollBackError(StorageError, LookupError):
+    """No promotion stands that could be taken back."""
+
+    def __init__(self, live: str) -> None:
+        self.live = live
+        super().__init__(f"{live} is the first live model: there is nothing to roll back to")
+
+
+class UnknownEvaluationError(StorageError, LookupError):
+    """No measurement of this id is stored, or none of a model."""
 
 
 class QueryRefusedError(StorageError, ValueError):

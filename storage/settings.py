@@ -14,7 +14,7 @@ class Settings(BaseSettings):
     root: str = Field(default="segmill-root", description="A local folder or s3://bucket/prefix.")
     model: str = Field(
         default="promoted",
-        description="Segmenter: promoted, demo, file:PATH or hub:ORGANISATION/NAME.",
+        description="Segmenter: promoted, model:ID, demo, file:PATH or hub:ORGANISATION/NAME.",
     )
     clip_model: str = Field(
         default="demo", description="Labeller: demo, file:PATH or hub:ORG/NAME."
@@ -87,6 +87,19 @@ class Settings(BaseSettings):
     )
     max_json_bytes: int = Field(
         default=1024 * 2**20, ge=1, description="Largest annotation file, bytes."
+    )
+
+    max_model_bytes: int = Field(
+        default=5 * 2**30, ge=1, description="Largest weights of the model store, bytes."
+    )
+    models_cache: str = Field(
+        default="~/.cache/segmill/fetched",
+        description="Folder that keeps models of a root in a bucket, on this machine.",
+    )
+    models_cache_bytes: int = Field(
+        default=20 * 2**30,
+        ge=0,
+        description="How large that folder may become; models that were not used for longest go.",
     )
 
     vacuum_retention_hours: int = Field(

@@ -11,13 +11,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage.settings import Settings
+from tasks.live_model import local_reference, resolve_reference
 from vision.clip import Labeller, load_label_set, load_labeller
 from vision.models import resolve_model
 from vision.sam2 import PRESETS, Precision, Segmenter, load_segmenter, params_id
 
-PROMOTED = "promoted"
-# The live model until another one is promoted.
-FIRST_LIVE_MODEL = "demo"
 DEMO_LABELLER_FILE = "clip.safetensors"
 
 _LOADING = Lock()
@@ -55,7 +53,7 @@ class ModelChoice:
     """The models of a run, resolved: what is recorded on each row and what loads them again.
 
     Attributes:
-        segmenter: Reference of the segmenter, never `promoted`.
+        segmenter: Reference of the segmenter, never `promoted` nor a part of an id.
         model_id: Name and weights hash of the segmenter.
         labeller: Reference of the labeller.
         preset: Name of the mask generator's parameters.
@@ -63,6 +61,7 @@ class ModelChoice:
         params_id: Hash of these parameters.
         labels: Name or path of the label set.
         label_set_id: Hash of the label set and of the labeller's weights: both decide a label.
+        root: The data root in whose model store `model:ID` is.
     """
 
     segmenter: str
@@ -73,6 +72,7 @@ class ModelChoice:
     params_id: str
     labels: str
     label_set_id: str
+    root: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,27 +116,33 @@ class LoadedModels:
 
 @task(name="choose-models", cache_policy=NO_CACHE)
 def choose_models(
-    *, model: str, clip_model: str, preset: str, precision: Precision, labels: str
+    *, model: str, clip_model: str, preset: str, precision: Precision, labels: str, root: str
 ) -> ModelChoice:
     """Resolve references to what will run, so that a whole run uses one model.
 
+    The live model is asked for here, once: who is promoted or rolled back to later is of the next
+    run.
+
     Raises:
         ModelReferenceError: If a reference names no model, or the model is not there.
+        DamagedModelError: If a file of a registered model is missing.
+        DamagedFileError: If the tables that say which model is live are damaged.
         LabelSetError: If the label set cannot be read.
         UnknownPresetError: If there is no such preset.
     """
     if preset not in PRESETS:
         raise UnknownPresetError(preset)
-    segmenter = FIRST_LIVE_MODEL if model == PROMOTED else model
+    segmenter = resolve_reference(model, root)
     return ModelChoice(
-        segmenter=segmenter,
-        model_id=resolve_model(segmenter).model_id,
+        segmenter=segmenter.reference,
+        model_id=segmenter.model_id,
         labeller=clip_model,
         preset=preset,
         precision=precision,
         params_id=params_id(replace(PRESETS[preset], precision=precision)),
         labels=labels,
         label_set_id=f"{load_label_set(labels).label_set_id}.{labeller_id(clip_model)}",
+        root=root,
     )
 
 
@@ -160,7 +166,8 @@ def _load_models(choice: ModelChoice, compute: Compute) -> LoadedModels:
     # take 12 times as long on two cores that had other work too.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     params = replace(PRESETS[choice.preset], precision=choice.precision)
-    segmenter = load_segmenter(choice.segmenter, params, compute.device, compiled=compute.compiled)
+    weights = local_reference(choice.segmenter, choice.root)
+    segmenter = load_segmenter(weights, params, compute.device, compiled=compute.compiled)
     if segmenter.model_id != choice.model_id:
         raise ModelChangedError(choice.segmenter, choice.model_id, segmenter.model_id)
     if segmenter.on_accelerator:

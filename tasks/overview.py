@@ -9,6 +9,7 @@ from storage.session import connect
 from storage.settings import Settings
 from tasks.curation import CurationSummary, count_curated
 from tasks.drops import survey_inbox
+from tasks.live_model import LiveModel, live_model
 from tasks.models import ModelChoice
 from tasks.pending_images import list_pending_images
 
@@ -60,8 +61,9 @@ class Overview:
         drops_waiting: Complete drops in the inbox that are not taken in.
         drops_uploading: Drops that somebody may still be writing.
         images_pending: Images that the models of the settings have not finished.
-        model_id: The live segmenter.
-        label_set_id: The live label set, with its labeller.
+        model_id: The segmenter of the settings.
+        label_set_id: The label set of the settings, with its labeller.
+        live: The live model of the root, with the promotion that made it so.
         curation: How many new curated masks there are, and how many it takes.
         quarantine_days: How many days the next field looks back.
         quarantine: What was refused in that time, by rule.
@@ -76,6 +78,7 @@ class Overview:
     images_pending: int
     model_id: str
     label_set_id: str
+    live: LiveModel
     curation: CurationSummary
     quarantine_days: int
     quarantine: dict[str, int]
@@ -107,6 +110,7 @@ def overview(settings: Settings, dataset: str, choice: ModelChoice, days: int) -
         images_pending=sum(map(len, pending)),
         model_id=choice.model_id,
         label_set_id=choice.label_set_id,
+        live=live_model(settings.root),
         curation=count_curated.fn(settings.root, dataset, settings.curated_min_new),
         quarantine_days=days,
         quarantine=dict(refused),

@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from storage.lake import Lake
 from storage.objects import open_store
 from storage.versions import Versions
+from tasks.live_model import live_model
 from tasks.models import ModelChoice
 from tasks.report.data import Progress, ReportData, StageTime
 
@@ -69,7 +70,19 @@ def report_data(
         title=f"SegMill: {dataset}",
         stages=stages,
         next_commands=next_commands,
-        facts=(("preset", choice.preset), ("labels from", choice.labeller)),
+        facts=(
+            ("preset", choice.preset),
+            ("labels from", choice.labeller),
+            ("live since", _live_since(root, choice.model_id)),
+        ),
         progress=progress,
         versions=versions,
     )
+
+
+def _live_since(root: str, model_id: str) -> str:
+    """When and why a model became live; empty if it is not live, or always was."""
+    promotion = live_model(root).promotion
+    if promotion is None or promotion.model_id != model_id:
+        return ""
+    return f"{promotion.promoted_at:%Y-%m-%d %H:%M} UTC ({promotion.why.reason})"

@@ -85,16 +85,18 @@ def model_id(name: str, path: Path) -> str:
     """Return `name`, made fit for a file name, with 12 hex digits of the file's SHA-256.
 
     Args:
-        name: Any readable name; it is cut to 40 characters.
+        name: Any readable name; it is cut to 40 characters. Where it ends in these digits already,
+            as folders of the model store do, they are not added again.
         path: The weights file.
 
     Raises:
         ModelReferenceError: If a `manifest.json` beside the file lists another SHA-256, or none.
     """
-    slug = re.sub(r"[^a-z0-9.+]+", "-", name.lower()).strip("-.")[:40] or "model"
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     _check_manifest(path, digest)
+    plain = name.lower().removesuffix(f"-{digest[:12]}")
+    slug = re.sub(r"[^a-z0-9.+]+", "-", plain).strip("-.")[:40] or "model"
     return f"{slug}-{digest[:12]}"
 
 

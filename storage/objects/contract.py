@@ -6,6 +6,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+CHUNK_BYTES = 2**20
+"""How much of a large object is in memory at once, about."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
@@ -48,8 +51,15 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def create(self, key: str, data: bytes) -> bool:
-        """Store an object only if there is none; return False if there is one already."""
+    def read_chunks(self, key: str) -> Iterator[bytes]:
+        """Yield the bytes of an object piece by piece; raises as `read`, with the first piece."""
+        ...
+
+    def create(self, key: str, data: bytes | Path) -> bool:
+        """Store an object only if there is none; return False if there is one already.
+
+        A `Path` is a local file, of which the object gets the bytes: it is not held in memory.
+        """
         ...
 
     def exists(self, key: str) -> bool:

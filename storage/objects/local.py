@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from storage.errors import ObjectNotFoundError, ObjectUnreadableError, UnsafeKeyError
-from storage.objects.contract import ObjectInfo
+from storage.objects.contract import CHUNK_BYTES, ObjectInfo
 from storage.objects.keys import TEMPORARY_PREFIX, checked_key, checked_prefix
 
 _PARALLEL_SYNCS = 16
@@ -54,6 +54,24 @@ class LocalStore:
         except PermissionError as error:
             raise ObjectUnreadableError(key, self.root, "permission denied") from error
 
+    def read_chunks(self, key: str) -> Iterator[bytes]:
+        """Yield the bytes of an object piece by piece.
+
+        Raises:
+            ObjectNotFoundError, ObjectUnreadableError, UnsafeKeyError: As `read`.
+        """
+        path = self._path(key)
+        if path.is_symlink() and not path.is_file():
+            raise UnsafeKeyError(key, "it is a symbolic link, but not to a file")
+        try:
+            with path.open("rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    yield chunk
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise ObjectNotFoundError(key, self.root) from None
+        except PermissionError as error:
+            raise ObjectUnreadableError(key, self.root, "permission denied") from error
+
     def write(self, key: str, data: bytes | memoryview) -> None:
         """Store an object durably; a crash leaves the old or the new bytes, never a mixture.
 
@@ -75,8 +93,12 @@ class LocalStore:
             written += len(group)
         return written
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(self, key: str, data: bytes | Path) -> bool:
         """Store an object only if there is none.
+
+        Args:
+            key: Its key.
+            data: Its bytes, or the file that has them.
 
         Returns:
             False if there was one already; it is unchanged.
@@ -234,11 +256,12 @@ def _temporary_name(folder: Path) -> Path:
     return folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
 
 
-def _write_temporary(folder: Path, data: bytes | memoryview) -> Path:
+def _write_temporary(folder: Path, data: bytes | Path) -> Path:
     path = _temporary_name(folder)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        _write_all(descriptor, data, path)
+        for piece in _pieces(data):
+            _write_all(descriptor, piece, path)
         os.fsync(descriptor)
     except OSError:
         path.unlink(missing_ok=True)
@@ -246,6 +269,15 @@ def _write_temporary(folder: Path, data: bytes | memoryview) -> Path:
     finally:
         os.close(descriptor)
     return path
+
+
+def _pieces(data: bytes | Path) -> Iterator[bytes]:
+    if isinstance(data, bytes):
+        yield data
+        return
+    with data.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
 
 
 def _write_all(descriptor: int, data: bytes | memoryview, path: Path) -> None:

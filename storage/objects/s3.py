@@ -4,7 +4,7 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from storage.errors import ConditionalWritesError, ObjectNotFoundError, ObjectUnreadableError
-from storage.objects.contract import ObjectInfo
+from storage.objects.contract import CHUNK_BYTES, ObjectInfo
 from storage.objects.keys import checked_key, checked_prefix
 
 _ATTEMPTS = 6
@@ -64,15 +64,16 @@ class S3Store:
             ObjectUnreadableError: If access to it is denied, or it lies in an archive tier.
             botocore.exceptions.ClientError: If the store refuses for another reason.
         """
-        try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._full(key))
-            return bytes(answer["Body"].read())
-        except ClientError as error:
-            if _status(error) == 404 and _code(error) != "NoSuchBucket":
-                raise ObjectNotFoundError(key, self.root) from None
-            if _status(error) == 403:  # no access to it or its KMS key, or in Glacier
-                raise ObjectUnreadableError(key, self.root, _code(error)) from error
-            raise
+        return bytes(self._body(key).read())
+
+    def read_chunks(self, key: str) -> Iterator[bytes]:
+        """Yield the bytes of an object piece by piece.
+
+        Raises:
+            ObjectNotFoundError, ObjectUnreadableError: As `read`.
+            botocore.exceptions.BotoCoreError: If the connection breaks.
+        """
+        yield from self._body(key).iter_chunks(CHUNK_BYTES)
 
     def write(self, key: str, data: bytes | memoryview) -> None:
         """Store an object, replacing an older one; S3 shows one or the other."""
@@ -95,8 +96,12 @@ class S3Store:
             future.result()
         return len(futures)
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(self, key: str, data: bytes | Path) -> bool:
         """Store an object only if there is none.
+
+        Args:
+            key: Its key.
+            data: Its bytes, or the file that has them: at most 5 GiB, as S3 takes in one request.
 
         Returns:
             False if there was one already; it is unchanged.
@@ -169,17 +174,28 @@ class S3Store:
         checked_key(key)
         return f"{self._prefix}/{key}" if self._prefix else key
 
-    def _create(self, key: str, data: bytes) -> bool:
+    def _body(self, key: str) -> Any:
+        try:
+            return self._client.get_object(Bucket=self._bucket, Key=self._full(key))["Body"]
+        except ClientError as error:
+            if _status(error) == 404 and _code(error) != "NoSuchBucket":
+                raise ObjectNotFoundError(key, self.root) from None
+            if _status(error) == 403:  # no access to it or its KMS key, or in Glacier
+                raise ObjectUnreadableError(key, self.root, _code(error)) from error
+            raise
+
+    def _create(self, key: str, data: bytes | Path) -> bool:
         attempt = uuid.uuid4().hex
         for left in reversed(range(_ATTEMPTS)):
             try:
-                self._client.put_object(
-                    Bucket=self._bucket,
-                    Key=self._full(key),
-                    Body=data,
-                    IfNoneMatch="*",
-                    Metadata={_ATTEMPT_FIELD: attempt},
-                )
+                with nullcontext(data) if isinstance(data, bytes) else data.open("rb") as body:
+                    self._client.put_object(
+                        Bucket=self._bucket,
+                        Key=self._full(key),
+                        Body=body,
+                        IfNoneMatch="*",
+                        Metadata={_ATTEMPT_FIELD: attempt},
+                    )
             except ClientError as error:
                 if _status(error) == 412:
                     # The request may have been ours: stored, its answer lost, sent again.

@@ -5,7 +5,13 @@ import pyarrow as pa
 from storage.schemas.curation import CROSSINGS, CURATED, DECISIONS, REVIEWS
 from storage.schemas.fields import MASK_CONVENTION
 from storage.schemas.images import ANNOTATIONS, IMAGES
-from storage.schemas.models import EVALUATIONS, MODELS, PROMOTIONS, TRAINING_RUNS
+from storage.schemas.models import (
+    EVALUATIONS,
+    GATE_DECISIONS,
+    MODELS,
+    PROMOTIONS,
+    TRAINING_RUNS,
+)
 from storage.schemas.segments import IMAGE_LABELS, LABEL_STATS, SEGMENTS
 from storage.schemas.work import DROPS, QUARANTINE, UNITS
 
@@ -23,6 +29,7 @@ TABLES: dict[str, pa.Schema] = {
     "label_stats": LABEL_STATS,
     "models": MODELS,
     "promotions": PROMOTIONS,
+    "gate_decisions": GATE_DECISIONS,
     "training_runs": TRAINING_RUNS,
     "evaluations": EVALUATIONS,
     "quarantine": QUARANTINE,

@@ -55,32 +55,41 @@ def build_model(
     Raises:
         ValueError: If `image_size` is not a positive multiple of 32.
     """
-    overrides: list[str] = []
-    if image_size is not None:
-        if image_size <= 0 or image_size % IMAGE_SIZE_MULTIPLE:
-            raise ValueError(
-                f"image_size must be a positive multiple of {IMAGE_SIZE_MULTIPLE}, "
-                f"but got {image_size}"
-            )
-        side = image_size // BACKBONE_STRIDE
-        layer = "model.memory_attention.layer"
-        overrides = [
-            f"model.image_size={image_size}",
-            f"{layer}.self_attention.feat_sizes=[{side},{side}]",
-            f"{layer}.cross_attention.feat_sizes=[{side},{side}]",
-        ]
-    path = Path(config)
-    # Hydra takes "//" as "an absolute path, outside the package's own configurations".
-    name = f"/{path.resolve()}" if path.is_file() else str(config)
     model: SAM2Base = build_sam2(
-        name,
+        config_name(config),
         ckpt_path=None,
         device=str(device),
         mode="eval",
-        hydra_overrides_extra=overrides,
+        hydra_overrides_extra=[] if image_size is None else image_size_overrides(image_size),
         apply_postprocessing=False,
     )
     return model
+
+
+def config_name(config: str | Path) -> str:
+    """What `sam2.build_sam.build_sam2` calls a configuration: its own, or a file."""
+    path = Path(config)
+    # Hydra takes "//" as "an absolute path, outside the package's own configurations".
+    return f"/{path.resolve()}" if path.is_file() else str(config)
+
+
+def image_size_overrides(image_size: int) -> list[str]:
+    """What makes `build_sam2` build a model for images of another size: `hydra_overrides_extra`.
+
+    Raises:
+        ValueError: If `image_size` is not a positive multiple of 32.
+    """
+    if image_size <= 0 or image_size % IMAGE_SIZE_MULTIPLE:
+        raise ValueError(
+            f"image_size must be a positive multiple of {IMAGE_SIZE_MULTIPLE}, but got {image_size}"
+        )
+    side = image_size // BACKBONE_STRIDE
+    layer = "model.memory_attention.layer"
+    return [
+        f"model.image_size={image_size}",
+        f"{layer}.self_attention.feat_sizes=[{side},{side}]",
+        f"{layer}.cross_attention.feat_sizes=[{side},{side}]",
+    ]
 
 
 def demo_model(image_size: int = DEMO_IMAGE_SIZE, device: str | torch.device = "cpu") -> SAM2Base:

@@ -1,0 +1,1 @@
+"""How good masks are, and whether one model is better than another."""
