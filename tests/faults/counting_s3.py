@@ -1,4 +1,4 @@
-"""A real S3 server that counts requests and kills a process at a chosen one."""
+"""A real S3 server that counts the requests that change it and kills a process at one of them."""
 
 import os
 import signal
@@ -14,14 +14,14 @@ class CountingS3:
 
     Attributes:
         url: Its endpoint.
-        requests: Method and path of each request since `watch`.
+        writes: Method and path of each request since `watch` that is no mere question.
     """
 
     def __init__(self):
         self._app = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self, threaded=True)
         self.url = f"http://127.0.0.1:{self._server.port}"
-        self.requests = []
+        self.writes = []
         self._lock = threading.Lock()
         self._victim = None
         self._at = None
@@ -32,17 +32,20 @@ class CountingS3:
 
         Args:
             victim: Id of the process; none is killed without.
-            at: Number of the request, from 0.
-            answered: Whether the request is carried out before the process dies.
+            at: Number of the write, from 0.
+            answered: Whether the write is carried out before the process dies.
         """
         with self._lock:
-            self.requests = []
+            self.writes = []
             self._victim, self._at, self._answered = victim, at, answered
 
     def __call__(self, environ, start_response):
+        method = environ["REQUEST_METHOD"]
+        if method in ("GET", "HEAD"):
+            return self._app(environ, start_response)
         with self._lock:
-            number = len(self.requests)
-            self.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
+            number = len(self.writes)
+            self.writes.append((method, environ["PATH_INFO"]))
             now = self._victim is not None and number == self._at
             victim = self._victim
         if now and not self._answered:

@@ -56,9 +56,7 @@ class FaultyS3(CountingS3):
                 ("Content-Type", "application/xml"),
                 ("Content-Length", str(len(_BODY[fault]))),
             ]
-            start_response(
-                "500 Internal Server Error" if fault == "500" else "503 Slow Down", answer
-            )
+            start_response(_STATUS[fault], answer)
             return [_BODY[fault]]
         if fault == "reset":
             return _closed(environ)
