@@ -3,8 +3,8 @@
 import signal
 import threading
 import time
+from collections import deque
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -12,11 +12,8 @@ import typer
 from app.options import FINDINGS, Dataset, Quiet, Root, say, settings_for
 
 _GRACE_SECONDS = 10.0
+_KEPT_LINES = 40
 _COLORS = ("cyan", "magenta", "yellow", "green", "blue", "bright_black")
-
-
-class _Stopped(Exception):  # noqa: N818 - it is no error: somebody asked for it
-    """A signal asked for the end."""
 
 
 def up(
@@ -54,7 +51,7 @@ def up(
 
       segmill up --root /data/segmill --port 4300 --no-gpu
     """
-    from app.stack.children import ChildDiedError, Children
+    from app.stack.children import ChildDiedError, Children, EndAskedError
     from app.stack.local import StackPlan, port_is_taken, start_stack
 
     if port_is_taken(port):
@@ -71,33 +68,31 @@ def up(
         database=database,
         watch_seconds=interval,
     )
-    children = Children(_Lines(quiet).show)
+    lines = _Lines(quiet)
+    children = Children(lines.show)
     failure: str | None = None
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+        signal.signal(number, lambda number, frame: children.ask_for_end())
     try:
         start_stack(plan, children, lambda text: say(text, quiet))
         _say_ready(plan.url, plan.root, quiet)
         while True:
             children.check()
             time.sleep(0.5)
-    except _Stopped:
+    except EndAskedError:
         say("stopping; Ctrl-C again does not hurry it", quiet)
     except (ChildDiedError, TimeoutError) as error:
         failure = str(error)
     finally:
-        # A second Ctrl-C must not leave processes behind.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        children.stop(_GRACE_SECONDS)
+        left = children.stop(_GRACE_SECONDS)
     if failure is not None:
+        lines.show_last()
         say(f"failed: {failure}")
+    if left:
+        say(f"still there, though killed: processes {', '.join(map(str, left))}")
+    if failure is not None or left:
         raise typer.Exit(FINDINGS)
     say("stopped", quiet)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise _Stopped
 
 
 def _say_ready(url: str, root: str, quiet: bool) -> None:
@@ -116,19 +111,31 @@ class _Lines:
     """Lines of several processes on stderr, each after its name in a colour of its own."""
 
     def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
         self._colors: dict[str, str] = {}
         self._writing = threading.Lock()
+        self._kept: deque[tuple[str, str]] | None = deque(maxlen=_KEPT_LINES) if quiet else None
 
     def show(self, name: str, line: str) -> None:
-        """Write one line.
+        """Write one line, or where it should be quiet keep it for a while.
 
         Args:
             name: Of the process.
             line: What it wrote.
         """
-        if self._quiet or not line:
+        if not line:
             return
         with self._writing:
-            color = self._colors.setdefault(name, _COLORS[len(self._colors) % len(_COLORS)])
-            typer.echo(f"{typer.style(f'{name:10}', fg=color)} | {line}", err=True)
+            if self._kept is None:
+                self._write(name, line)
+            else:
+                self._kept.append((name, line))
+
+    def show_last(self) -> None:
+        """Write what was kept: something failed, and the reason is there."""
+        with self._writing:
+            for name, line in self._kept or ():
+                self._write(name, line)
+
+    def _write(self, name: str, line: str) -> None:
+        color = self._colors.setdefault(name, _COLORS[len(self._colors) % len(_COLORS)])
+        typer.echo(f"{typer.style(f'{name:10}', fg=color)} | {line}", err=True)

@@ -14,6 +14,10 @@ from typing import IO
 from app.stack.descendants import ProcessKey, alive, descendants, kill
 
 _POLL_SECONDS = 0.2
+# Whose parent is dead is found by nobody, so what is below a child is looked up while it lives.
+_NOTE_SECONDS = 2.0
+# A process that waits for a disk or a driver may not even heed SIGKILL.
+_KILL_SECONDS = 10.0
 
 
 class ChildDiedError(RuntimeError):
@@ -27,6 +31,10 @@ class ChildDiedError(RuntimeError):
         self.name = name
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         super().__init__(f"{name} {how}; its last lines are above")
+
+
+class EndAskedError(Exception):
+    """Somebody asked for the end."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,16 @@ class Children:
         self._show = show
         self._children: list[Child] = []
         self._seen: set[ProcessKey] = set()
+        self._noted_at = 0.0
+        self._end_asked = False
+
+    def ask_for_end(self) -> None:
+        """Make the next `check` raise; what a signal handler may call at any moment.
+
+        Raised by the handler itself, an error could come while a process is being started, which
+        nobody would then stop, or into code that takes it for a failure of its own.
+        """
+        self._end_asked = True
 
     def start(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path
@@ -83,6 +101,7 @@ class Children:
 
         Raises:
             ChildDiedError: If it, or any other, fails meanwhile.
+            EndAskedError: If the end is asked for.
             TimeoutError: If it takes longer.
         """
         deadline = time.monotonic() + seconds
@@ -97,22 +116,30 @@ class Children:
             raise ChildDiedError(child.name, child.process.returncode)
 
     def check(self, besides: Child | None = None) -> None:
-        """Make sure that all run.
+        """Make sure that all run and shall go on.
 
         Raises:
             ChildDiedError: If one does not.
+            EndAskedError: If the end was asked for.
         """
+        if self._end_asked:
+            raise EndAskedError
+        if time.monotonic() - self._noted_at > _NOTE_SECONDS:
+            self._note()
         for child in self._children:
             code = child.process.poll()
             if code is not None and child is not besides:
                 child.reader.join(2)
                 raise ChildDiedError(child.name, code)
 
-    def stop(self, seconds: float) -> None:
+    def stop(self, seconds: float) -> list[int]:
         """End all, the last started first, and whatever they started.
 
         Args:
             seconds: How long each may take to end by itself; then it is killed.
+
+        Returns:
+            Ids of processes that run still, though they were killed.
         """
         for child in reversed(self._children):
             self._note()
@@ -124,18 +151,23 @@ class Children:
                 time.sleep(_POLL_SECONDS)
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.process.pid, signal.SIGKILL)
-            child.process.wait()
         # What a worker had started may be in a session of its own.
-        while left := alive(self._seen):
+        deadline = time.monotonic() + _KILL_SECONDS
+        while (left := self._left()) and time.monotonic() < deadline:
             kill(left)
             time.sleep(_POLL_SECONDS)
         for child in self._children:
             child.reader.join(2)
         self._children.clear()
+        return sorted(key.pid for key in left)
 
     def _note(self) -> None:
-        for child in self._children:
-            self._seen |= descendants(child.process.pid)
+        self._seen |= descendants(*(child.process.pid for child in self._children))
+        self._noted_at = time.monotonic()
+
+    def _left(self) -> set[ProcessKey]:
+        running = {child.process.pid for child in self._children if child.process.poll() is None}
+        return alive(self._seen) | {key for key in descendants(os.getpid()) if key.pid in running}
 
     def _read(self, name: str, output: IO[bytes]) -> None:
         with output:

@@ -17,18 +17,18 @@ class ProcessKey(NamedTuple):
     started: str
 
 
-def descendants(of: int) -> set[ProcessKey]:
-    """All living processes below one, in whatever group or session they are.
+def descendants(*of: int) -> set[ProcessKey]:
+    """All living processes below some, in whatever group or session they are.
 
     Args:
-        of: Id of the process at the top, which is left out.
+        *of: Ids of the processes at the top, which are left out.
     """
     parents = _table()
     below: dict[int, list[ProcessKey]] = {}
     for key, parent in parents.items():
         below.setdefault(parent, []).append(key)
     found: set[ProcessKey] = set()
-    waiting = [of]
+    waiting = list(of)
     while waiting:
         for key in below.get(waiting.pop(), ()):
             if key not in found:

@@ -1,11 +1,13 @@
 """Processes that end together, with children that are hard to end."""
 
+import os
+import signal
 import sys
 import time
 
 import pytest
 
-from app.stack.children import ChildDiedError, Children
+from app.stack.children import ChildDiedError, Children, EndAskedError
 from app.stack.descendants import alive, descendants
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); "
@@ -79,3 +81,40 @@ def test_the_deaf_and_those_that_left_the_group_are_ended_in_bounded_time(
     assert time.monotonic() - began < 6
     assert alive(below) == set()
     assert (deaf.process.returncode, away.process.returncode is None) == (-9, False)
+
+
+def test_what_a_killed_child_had_started_is_ended_as_well(children, lines, tmp_path):
+    """As a worker that ran out of memory: its runs are in sessions of their own, without parent."""
+    away = python(children, tmp_path, AWAY, "away")
+    until(lambda: lines)
+    children.check()
+    below = descendants(away.process.pid)
+    assert len(below) == 1
+    os.kill(away.process.pid, signal.SIGKILL)
+    away.process.wait()
+    with pytest.raises(ChildDiedError, match="away was killed by signal 9"):
+        children.check()
+    assert children.stop(1) == []
+    assert alive(below) == set()
+
+
+def test_the_end_can_be_asked_for_while_something_is_started(children, tmp_path):
+    going = python(children, tmp_path, "import time; time.sleep(600)", "going")
+    children.ask_for_end()
+    with pytest.raises(EndAskedError):
+        children.finish(python(children, tmp_path, "import time; time.sleep(600)", "step"), 20)
+    assert children.stop(1) == []
+    assert going.process.returncode == -signal.SIGTERM
+
+
+def test_what_cannot_be_killed_is_told_and_not_waited_for(children, tmp_path, monkeypatch):
+    # Nothing here waits for a disk that is gone; so nobody is killed instead.
+    monkeypatch.setattr("app.stack.children._KILL_SECONDS", 0.5)
+    monkeypatch.setattr("app.stack.children.kill", lambda keys: None)
+    away = python(children, tmp_path, AWAY, "away")
+    until(lambda: descendants(away.process.pid))
+    (below,) = descendants(away.process.pid)
+    try:
+        assert children.stop(1) == [below.pid]
+    finally:
+        os.kill(below.pid, signal.SIGKILL)
