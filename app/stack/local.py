@@ -7,8 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.error import URLError
 from urllib.request import urlopen
+
+import yaml
 
 from app.stack.children import Children
 
@@ -26,7 +29,7 @@ class StackPlan:
 
     Attributes:
         root: The data root, absolute or in S3.
-        dataset: The dataset that the watch looks for.
+        dataset: The dataset that drops belong to.
         port: Of the server.
         pools: Work pools that get a worker.
         database: Address of the server's database; None is Prefect's own file.
@@ -58,8 +61,16 @@ class StackPlan:
         chosen["PYTHONPATH"] = os.pathsep.join(paths)
         if self.database:
             chosen["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = self.database
-        quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-        return quiet | dict(os.environ) | chosen
+        default = {
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            # In memory, it is forgotten with the server that a run which died held the only place
+            # of its deployment; then no other run ever gets it.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+                "prefect.server.concurrency.lease_storage.filesystem"
+            ),
+        }
+        return default | dict(os.environ) | chosen
 
 
 def port_is_taken(port: int) -> bool:
@@ -83,19 +94,24 @@ def start_stack(plan: StackPlan, children: Children, say: Callable[[str], None])
 
     Raises:
         ChildDiedError: If a process ends.
+        EndAskedError: If the end is asked for.
         TimeoutError: If one is not ready in time.
     """
+    _leave_out_proxies()
     environment = plan.environment()
     say("starting the Prefect server")
     server = ["server", "start", "--host", _HOST, "--port", str(plan.port)]
     children.start("server", [*_PREFECT, *server], environment, PROJECT)
     _wait_for(lambda: _answers(plan.url), children, _SERVER_SECONDS, "the server")
     say("creating work pools and deployments")
-    for name, command in (
-        ("pools", [sys.executable, "-m", "deployments.provision"]),
-        ("deploy", [*_PREFECT, "--no-prompt", "deploy", "--all"]),
-    ):
-        children.finish(children.start(name, command, environment, PROJECT), _STEP_SECONDS)
+    with TemporaryDirectory(prefix="segmill-up-") as folder:
+        file = Path(folder) / "prefect.yaml"
+        file.write_text(deployments_of(plan.dataset))
+        for name, command in (
+            ("pools", [sys.executable, "-m", "app.cli", "provision"]),
+            ("deploy", [*_PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]),
+        ):
+            children.finish(children.start(name, command, environment, PROJECT), _STEP_SECONDS)
     say(f"starting workers: {', '.join(plan.pools)}")
     for pool in plan.pools:
         worker = ["worker", "start", "--pool", pool, "--name", f"up-{pool}"]
@@ -107,10 +123,34 @@ def start_stack(plan: StackPlan, children: Children, say: Callable[[str], None])
     )
 
 
+def deployments_of(dataset: str) -> str:
+    """The project's `prefect.yaml`, with a dataset that all deployments work on.
+
+    Args:
+        dataset: The dataset. What sweeps the inbox takes its drops into this one.
+    """
+    wanted = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
+    for deployment in wanted["deployments"]:
+        request = deployment["parameters"]["request"]
+        if "dataset" in request:
+            request["dataset"] = dataset
+    return yaml.safe_dump(wanted, sort_keys=False)
+
+
+def _leave_out_proxies() -> None:
+    """Let neither this process nor its children ask a proxy for the server on this machine."""
+    given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    direct = ",".join(filter(None, [given, _HOST]))
+    os.environ.update({"no_proxy": direct, "NO_PROXY": direct})
+
+
 def _wait_for(ready: Callable[[], bool], children: Children, seconds: float, whose: str) -> None:
     deadline = time.monotonic() + seconds
-    while not ready():
+    while True:
+        # First this: else a server that somebody started a moment before could answer for ours.
         children.check()
+        if ready():
+            return
         if time.monotonic() > deadline:
             raise TimeoutError(
                 f"{whose}: not ready in {seconds:.0f} s; the lines above may say why"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
@@ -26,6 +27,8 @@ def environment(tmp_path):
         "PREFECT_HOME": str(tmp_path / "prefect"),
         "SEGMILL_ROOT": str(tmp_path / "root"),
         "OMP_NUM_THREADS": "1",
+        # Of an office, through which nobody reaches this machine.
+        "http_proxy": f"http://127.0.0.1:{free_port()}",
     }
 
 
@@ -48,6 +51,11 @@ def segments_in(root):
         return session.execute("SELECT count(*) FROM segments").fetchone()[0]
 
 
+def parameters_of(url, deployment):
+    with build_opener(ProxyHandler({})).open(f"{url}/deployments/name/{deployment}") as answer:
+        return json.load(answer)["parameters"]
+
+
 def test_a_port_that_is_taken_is_told(environment):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -67,7 +75,7 @@ def test_a_drop_becomes_segments_and_ctrl_c_leaves_nothing_behind(environment, t
     url = f"http://127.0.0.1:{port}/api"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            segmill("up", "--port", port, "--interval", "1"),
+            segmill("up", "--port", port, "--interval", "1", "--dataset", "comics"),
             cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     started = set()
@@ -76,12 +84,10 @@ def test_a_drop_becomes_segments_and_ctrl_c_leaves_nothing_behind(environment, t
         write_drop(root / "inbox" / "pages", [910_000_300, 910_000_301])
         started |= descendants(process.pid)
         wait_until(lambda: segments_in(root) > 0, process, log, 240)
-        asked = environment | {"PREFECT_API_URL": url}
+        asked = environment | {"PREFECT_API_URL": url, "no_proxy": "127.0.0.1"}
         doctor, status = (
-            subprocess.run(
-                segmill(verb, "--json"), cwd=ROOT, env=asked, capture_output=True, text=True
-            )
-            for verb in ("doctor", "status")
+            subprocess.run(segmill(*verb), cwd=ROOT, env=asked, capture_output=True, text=True)
+            for verb in (("doctor", "--json"), ("status", "--json", "--dataset", "comics"))
         )
         assert doctor.returncode == 0, doctor.stdout
         states = {item["check"]: item["state"] for item in json.loads(doctor.stdout)["findings"]}
@@ -94,6 +100,8 @@ def test_a_drop_becomes_segments_and_ctrl_c_leaves_nothing_behind(environment, t
             "gpu": 1,
         }
         assert not [run for run in told["server"]["runs"] if run["state"] in ("Failed", "Crashed")]
+        # The night's sweep, too, must take drops into this dataset.
+        assert parameters_of(url, "nightly/nightly") == {"request": {"dataset": "comics"}}
     finally:
         started |= descendants(process.pid)
         process.send_signal(signal.SIGINT)
