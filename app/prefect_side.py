@@ -1,14 +1,17 @@
 """What the Prefect server of the present profile says about itself, its workers and its runs."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+
+T = TypeVar("T")
 
 _SECONDS = 10.0
 _MOST_RUNS = 50
@@ -83,6 +86,16 @@ def server_url() -> str | None:
     return PREFECT_API_URL.value() or None
 
 
+def server_address() -> str | None:
+    """The API's address to show: without a password that is in it."""
+    url = server_url()
+    if url is None:
+        return None
+    import httpx
+
+    return str(httpx.URL(url).copy_with(username=None, password=None, query=None))
+
+
 def require_server() -> None:
     """Make sure that the server answers.
 
@@ -109,7 +122,7 @@ def _ask(question: Any) -> Any:
     import httpx
     from prefect.client.orchestration import get_client
 
-    url = server_url()
+    url = server_address()
     if url is None:
         raise ServerError("address", "no Prefect server is known: set PREFECT_API_URL")
 
@@ -152,27 +165,35 @@ async def _read(client: "PrefectClient", days: float) -> ServerState:
     hello = await _hello(client)
     date = hello.headers.get("date")
     pools = []
-    for pool in await client.read_work_pools():
-        workers = await client.read_workers_for_work_pool(pool.name)
+    for pool in await _all(client.read_work_pools):
+        workers = await _all(partial(client.read_workers_for_work_pool, pool.name))
         online = sum(worker.status == WorkerStatus.ONLINE for worker in workers)
         pools.append(PoolState(pool.name, online, pool.is_paused))
-    flows = {flow.id: flow.name for flow in await client.read_flows()}
+    flows = {flow.id: flow.name for flow in await _all(client.read_flows)}
     deployments = [
         DeploymentState(
             f"{flows.get(item.flow_id, '?')}/{item.name}",
             {_schedule(schedule.schedule): schedule.active for schedule in item.schedules},
             item.paused,
         )
-        for item in await client.read_deployments()
+        for item in await _all(client.read_deployments)
     ]
     return ServerState(
-        url=str(client.api_url),
+        url=server_address() or "",
         version=str(hello.json()),
         date=parsedate_to_datetime(date) if date else None,
         pools=sorted(pools, key=lambda pool: pool.name),
         deployments=sorted(deployments, key=lambda item: item.name),
         runs=await _runs(client, flows, days),
     )
+
+
+async def _all(read: Callable[..., Awaitable[list[T]]]) -> list[T]:
+    """Page by page, for the server returns so many at once, and no more."""
+    found: list[T] = []
+    while page := await read(offset=len(found)):
+        found += page
+    return found
 
 
 def _schedule(schedule: Any) -> str:

@@ -41,6 +41,7 @@ def provision(
     """
     import asyncio
 
+    from app.prefect_side import server_address
     from deployments.provision import provision as provision_server
     from storage.settings import get_settings
 
@@ -51,8 +52,11 @@ def provision(
     changed = sum(change.changes_something for change in changes)
     if as_json:
         told = [asdict(change) for change in changes]
-        print_json({"dry_run": dry_run, "changed": changed, "changes": told})
+        print_json(
+            {"server": server_address(), "dry_run": dry_run, "changed": changed, "changes": told}
+        )
         return
+    say(f"the Prefect server at {server_address()}", quiet)
     for change in changes:
         say(change.sentence(dry_run), quiet)
     if not changed:

@@ -3,6 +3,7 @@
 What starts deployments is in `prefect.yaml`; these belong to no single one.
 """
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from prefect.events.schemas.automations import (
     Posture,
     ResourceSpecificationDict,
 )
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
 from deployments.changes import Change
@@ -93,23 +95,28 @@ async def _ensure(
 ) -> Change | None:
     if wanted is None:
         if not dry_run:
-            for automation in found:
-                await client.delete_automation(automation.id)
+            await _delete(client, found)
         return Change("automation", name, "removed") if found else None
-    if not found:
-        if not dry_run:
-            await client.create_automation(wanted)
-        return Change("automation", name, "created")
-    kept, *twins = found
-    wanted = wanted.model_copy(update={"enabled": kept.enabled})
-    if not twins and _facts(kept) == _facts(wanted):
-        return Change("automation", name, "unchanged")
+    if found:
+        kept, *twins = found
+        wanted = wanted.model_copy(update={"enabled": kept.enabled})
+        if not twins and _facts(kept) == _facts(wanted):
+            return Change("automation", name, "unchanged")
     if not dry_run:
-        # Replaced, not changed: an automation keeps what it counted of its old trigger.
-        for automation in found:
-            await client.delete_automation(automation.id)
+        # Replaced, not changed: an automation keeps what it counted of its old trigger. The new
+        # one comes first, for the old one knows whether somebody switched it off.
         await client.create_automation(wanted)
-    return Change("automation", name, "replaced")
+        await _delete(client, found)
+        # Another one that provisions at this moment may have created it too; both keep the same.
+        twins = await client.read_automations_by_name(name)
+        await _delete(client, sorted(twins, key=lambda automation: automation.id)[1:])
+    return Change("automation", name, "replaced" if found else "created")
+
+
+async def _delete(client: PrefectClient, automations: list[Automation]) -> None:
+    for automation in automations:
+        with suppress(ObjectNotFound):  # another one was quicker
+            await client.delete_automation(automation.id)
 
 
 def _facts(automation: AutomationCore) -> dict[str, Any]:

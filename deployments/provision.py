@@ -1,7 +1,6 @@
 """Make a Prefect server ready for SegMill's deployments: work pools and automations.
 
-What is there already is left as it is, so it can be run any number of times: `segmill provision`,
-or `python -m deployments.provision`.
+What is there already is left as it is, so it can be run any number of times: `segmill provision`.
 """
 
 import asyncio
@@ -15,7 +14,8 @@ from deployments.changes import Change
 from deployments.errors import ServerNotNamedError, ServerUnreachableError
 from deployments.notifications import find_notifier
 from deployments.work_pools import WORK_POOLS, PoolType, ensure_work_pool
-from storage.settings import get_settings
+
+_ANSWER_SECONDS = 30.0
 
 
 async def provision(
@@ -49,6 +49,8 @@ async def provision(
         raise ServerNotNamedError
     try:
         async with get_client() as client:
+            # Prefect's client asks a server that says nothing for minutes, again and again.
+            await asyncio.wait_for(client.hello(), _ANSWER_SECONDS)
             # Looked up first, so that a wrong name leaves nothing half done.
             notifier = await find_notifier(client, notification_block)
             changes = [
@@ -63,17 +65,9 @@ async def provision(
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             reason += ": set PREFECT_API_AUTH_STRING as on the server"
         raise ServerUnreachableError(url, reason) from error
+    except TimeoutError as error:
+        raise ServerUnreachableError(url, "does not answer") from error
     except (httpx.TransportError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not isinstance(error.__cause__, httpx.HTTPError):
             raise  # not Prefect's way to say that it could not connect
         raise ServerUnreachableError(url, "does not answer") from error
-
-
-def main() -> None:
-    """Create what is missing and say what was created."""
-    for change in asyncio.run(provision(notification_block=get_settings().notification_block)):
-        print(change.sentence(dry_run=False))
-
-
-if __name__ == "__main__":
-    main()

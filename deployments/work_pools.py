@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import WorkPool
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from deployments.changes import Change
 from deployments.errors import PoolTypeError
@@ -49,17 +49,20 @@ async def ensure_work_pool(
         base_job_template=job_template(pool_type, name),
     )
     found = await _read(client, name)
-    if found is None:
+    if found is None or (found.type != pool_type and update):
         if not dry_run:
-            await client.create_work_pool(wanted)
-        return Change("work pool", name, "created")
+            try:
+                if found is not None:
+                    await client.delete_work_pool(name)
+                await client.create_work_pool(wanted)
+            except (ObjectAlreadyExists, ObjectNotFound):
+                # Somebody does the same at this moment, and was quicker: see what is there now.
+                return await ensure_work_pool(
+                    client, name, pool_type, update=update, dry_run=dry_run
+                )
+        return Change("work pool", name, "replaced" if found else "created")
     if found.type != pool_type:
-        if not update:
-            raise PoolTypeError(name, found.type, pool_type)
-        if not dry_run:
-            await client.delete_work_pool(name)
-            await client.create_work_pool(wanted)
-        return Change("work pool", name, "replaced")
+        raise PoolTypeError(name, found.type, pool_type)
     if (found.description, found.base_job_template) == (
         wanted.description,
         wanted.base_job_template,

@@ -61,9 +61,7 @@ def _pools(state: ServerState, wanted: list[dict[str, Any]]) -> list[Finding]:
     for name in dict.fromkeys(item["work_pool"]["name"] for item in wanted):
         pool = there.get(name)
         if pool is None:
-            found.append(
-                problem(f"pool {name}", "it does not exist", "python -m deployments.provision")
-            )
+            found.append(problem(f"pool {name}", "it does not exist", "segmill provision"))
         elif pool.paused:
             do = f"prefect work-pool resume {name}"
             found.append(problem(f"pool {name}", "it is paused, so nothing in it starts", do))

@@ -66,7 +66,7 @@ def test_a_server_that_asks_for_a_password_and_has_nothing_yet(tmp_path, monkeyp
             "problem",
             "problem",
         ]
-        run([sys.executable, "-m", "deployments.provision"], environment)
+        run([sys.executable, "-m", "app.cli", "provision"], environment)
         state, text, do = findings(environment)["pool cpu"]
         assert (state, "no worker is online" in text) == ("problem", True)
         assert "prefect worker start --pool cpu" in do

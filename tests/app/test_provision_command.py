@@ -40,6 +40,8 @@ def test_what_is_made_is_said_once_and_then_that_nothing_is_to_do(server):
     assert (planned["dry_run"], planned["changed"]) == (True, 3)
     made = provision(known)
     assert "work pool cpu: created" in made.stderr
+    # Whoever has several servers must see which one it was.
+    assert f"the Prefect server at {server['PREFECT_API_URL']}" in made.stderr
     assert "nothing to change" in provision(known).stderr
     other = provision(known, "--type", "docker")
     assert other.returncode == 2

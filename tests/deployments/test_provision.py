@@ -1,7 +1,7 @@
 """Provisioning a real Prefect server, again and again."""
 
 import asyncio
-import sys
+import socket
 from datetime import timedelta
 
 import pytest
@@ -27,7 +27,7 @@ from deployments.errors import (
 )
 from deployments.provision import provision
 from deployments.work_pools import POOL_TYPES, WORK_POOLS, job_template
-from tests.prefect_server import free_port, run
+from tests.prefect_server import free_port
 
 pytestmark = [
     pytest.mark.slow,
@@ -170,10 +170,37 @@ def test_an_automation_that_somebody_switched_off_stays_off_and_twins_go(empty):
     assert found.trigger.within == timedelta(seconds=20)
 
 
-def test_the_module_says_what_it_did(empty):
-    command = [sys.executable, "-m", "deployments.provision"]
-    assert run(command, empty).count(": created") == len(WORK_POOLS) + 1
-    assert run(command, empty).count(": already there") == len(WORK_POOLS) + 1
+@pytest.mark.parametrize("old", [False, True], ids=["empty", "of another type"])
+def test_several_at_once_make_each_thing_once(empty, old):
+    if old:
+        again(pool_type="docker")
+        asyncio.run(make_old_automation())
+
+    async def several():
+        await asyncio.gather(*(provision(update=True) for _ in range(4)))
+
+    asyncio.run(several())
+    assert [item[0] for item in asyncio.run(read_all())] == [*sorted(WORK_POOLS), ZOMBIE_RUNS]
+    assert set(again().values()) == {"unchanged"}
+
+
+async def make_old_automation():
+    async with get_client() as client:
+        wanted = wanted_automations(None, patience=timedelta(seconds=20))
+        await ensure_automations(client, wanted, dry_run=False)
+
+
+def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr("deployments.provision._ANSWER_SECONDS", 0.5)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
+        with (
+            temporary_settings({PREFECT_API_URL: url}),
+            pytest.raises(ServerUnreachableError, match="does not answer"),
+        ):
+            again()
 
 
 def test_without_a_server_it_is_said_which_one_was_asked():

@@ -1,5 +1,6 @@
 """The real thing: a server, a worker, the deployments of prefect.yaml, and a run of nightly."""
 
+import json
 import sys
 import time
 
@@ -39,9 +40,11 @@ def test_nightly_deployment_completes_on_a_real_server_and_worker(tmp_path):
     worker_log = tmp_path / "worker.log"
     with prefect_server(tmp_path, **SECURED) as environment:
         environment |= {"SEGMILL_ROOT": str(root), "PREFECT_API_AUTH_STRING": AUTH}
-        run([sys.executable, "-m", "deployments.provision"], environment)
-        again = run([sys.executable, "-m", "deployments.provision"], environment)
-        assert again.count("already there") == 3
+        made, again = (
+            json.loads(run([sys.executable, "-m", "app.cli", "provision", "--json"], environment))
+            for _ in range(2)
+        )
+        assert (made["changed"], again["changed"]) == (3, 0)
         deployed = run([*PREFECT, "--no-prompt", "deploy", "--all"], environment)
         assert "nightly/nightly" in deployed
         with background([*PREFECT, "worker", "start", "--pool", "cpu"], environment, worker_log):
