@@ -32,7 +32,7 @@ def watch(
 
     The server then starts ingest/on-drop. Without one (PREFECT_API_URL), drops are only named.
     Where SEGMILL_SQS_QUEUE_URL names a queue with the bucket's event notifications, --forever
-    looks as soon as one comes. With --json each look is an object: in --forever a line each.
+    looks a second after one comes. With --json each look is an object: in --forever a line each.
 
     Examples:
       segmill watch
@@ -55,10 +55,14 @@ def watch(
 def _watch_forever(
     dataset: str, interval: float, root: str | None, as_json: bool, quiet: bool
 ) -> None:
+    import duckdb
     from botocore.exceptions import BotoCoreError, ClientError
+    from deltalake.exceptions import DeltaError
 
     from storage.errors import StorageError
 
+    # What a store that does not answer makes of a look; the next one may go well.
+    passing = (StorageError, ClientError, BotoCoreError, DeltaError, duckdb.Error, OSError)
     said_at: dict[str, float] = {}
     emit = _say_to_server(dataset, quiet)
     trouble: str | None = None
@@ -72,14 +76,15 @@ def _watch_forever(
             emit(new)
             said_at.update(dict.fromkeys(new, now))
 
+    wait = 0.0  # the first look is at once
     while True:
         began, found = time.monotonic(), None
         try:
-            found = _look(dataset, root, quiet, say_new, wait_seconds=interval)
+            found = _look(dataset, root, quiet, say_new, wait_seconds=wait)
             if not found.drops:
                 said_at.clear()
             problem = found.queue_problem
-        except (StorageError, ClientError, BotoCoreError, OSError) as error:
+        except passing as error:
             problem = str(error)
         if problem != trouble:
             # Once, not at every look.
@@ -87,8 +92,10 @@ def _watch_forever(
             trouble = problem
         if as_json and found is not None:
             typer.echo(found.model_dump_json())
-        # The queue was waited for, and what it brought is worth another look at once.
-        if problem or found is None or not found.messages:
+        if settings_for(root).sqs_queue_url and not problem:
+            wait = interval  # in the queue
+        else:
+            wait = 0.0
             time.sleep(max(0.0, interval - (time.monotonic() - began)))
 
 

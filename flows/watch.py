@@ -37,10 +37,10 @@ def run_watch(
         say_sealed: Told the prefixes of complete drops, if there are any; what it raises keeps the
             messages.
         log: Told each message that says nothing about the inbox.
-        wait_seconds: How long to wait for a first message, at most 20.
+        wait_seconds: How long to wait for a first message before looking.
     """
     queue, problem = settings.sqs_queue_url, None
-    notices = Notices([], [], [])
+    notices = Notices([], [])
     try:
         if queue:
             notices = run.call(receive_notices, queue, settings.root, wait_seconds)

@@ -1,5 +1,6 @@
 """Messages of an Amazon SQS queue, or of a server that speaks its language."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -76,14 +77,14 @@ class MessageQueue:
         """Receive up to ten messages, hidden from others for five minutes.
 
         Args:
-            wait_seconds: How long to wait for a first one, at most 20.
+            wait_seconds: How long to wait for a first one, in whole seconds and at most 20.
         """
         with self._told():
             answer = self._client.receive_message(
                 QueueUrl=self.url,
                 MaxNumberOfMessages=_BATCH,
                 VisibilityTimeout=_HIDDEN_SECONDS,
-                WaitTimeSeconds=int(min(wait_seconds, _LONGEST_WAIT_SECONDS)),
+                WaitTimeSeconds=min(math.ceil(wait_seconds), _LONGEST_WAIT_SECONDS),
             )
         found = answer.get("Messages", ())
         return [Message(item["Body"], item["ReceiptHandle"]) for item in found]

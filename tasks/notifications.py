@@ -18,6 +18,7 @@ from tasks.drops import INBOX
 # Of one look; what is left is for the next.
 _MOST_MESSAGES = 2_000
 _MOST_SECONDS = 20.0
+_FOLLOW_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,11 @@ class Notices:
     """What the queue held.
 
     Attributes:
-        messages: All that was received, to be deleted when the drops were looked at.
-        drops: Names of the drops in the inbox to which something was written.
+        messages: All that was received, to be deleted when the inbox was looked at.
         refused: Why messages say nothing about the inbox, a line each.
     """
 
     messages: list[Message]
-    drops: list[str]
     refused: list[str]
 
 
@@ -39,10 +38,13 @@ class Notices:
 def receive_notices(queue_url: str, root: str, wait_seconds: float = 0) -> Notices:
     """Receive the notifications that are there, up to 2,000 of them or for 20 s.
 
+    While others follow within a second, they are received too: a drop of many files, which is
+    being written, is not looked at after each file.
+
     Args:
         queue_url: The queue.
         root: The data root.
-        wait_seconds: How long to wait for a first one, at most 20.
+        wait_seconds: How long to wait for a first one.
 
     Raises:
         QueueError: If the queue cannot be used, or the root is no bucket.
@@ -51,18 +53,17 @@ def receive_notices(queue_url: str, root: str, wait_seconds: float = 0) -> Notic
         # All messages would be foreign, and deleted, though another root may wait for them.
         raise QueueError(queue_url, f"only a root in S3 sends notifications, not {root}")
     queue = MessageQueue(queue_url)
-    messages: list[Message] = []
     began = time.monotonic()
-    while batch := queue.receive(0 if messages else wait_seconds):
+    batch = queue.receive(wait_seconds)
+    # The queue lets nobody wait longer than 20 s at once.
+    while not batch and (left := wait_seconds - (time.monotonic() - began)) > 0:
+        batch = queue.receive(left)
+    messages, began = list(batch), time.monotonic()
+    while batch and len(messages) < _MOST_MESSAGES and time.monotonic() - began < _MOST_SECONDS:
+        batch = queue.receive(_FOLLOW_SECONDS)
         messages += batch
-        if len(messages) >= _MOST_MESSAGES or time.monotonic() - began > _MOST_SECONDS:
-            break
-    drops, refused = set(), []
-    for message in messages:
-        found, reasons = drops_of(message.body, root)
-        drops |= found
-        refused += reasons
-    return Notices(messages, sorted(drops), refused)
+    refused = [reason for message in messages for reason in refusals(message.body, root)]
+    return Notices(messages, refused)
 
 
 @task(name="delete-notices", cache_policy=NO_CACHE)
@@ -75,8 +76,8 @@ def delete_notices(queue_url: str, messages: list[Message]) -> int:
     return MessageQueue(queue_url).delete(messages)
 
 
-def drops_of(body: str, root: str) -> tuple[set[str], list[str]]:
-    """The drops that a message names, and why it names none where it does not.
+def refusals(body: str, root: str) -> list[str]:
+    """Why a message, or parts of it, say nothing about the inbox; empty where all of it does.
 
     Args:
         body: The message.
@@ -85,29 +86,22 @@ def drops_of(body: str, root: str) -> tuple[set[str], list[str]]:
     try:
         events = parse_events(body)
     except NotificationError as error:
-        return set(), [str(error)]
-    drops, reasons = set(), []
-    for event in events:
-        name, reason = _drop_of(event, root)
-        if name:
-            drops.add(name)
-        else:
-            reasons.append(reason)
-    return drops, reasons
+        return [str(error)]
+    return [reason for event in events if (reason := _refusal(event, root))]
 
 
-def _drop_of(event: ObjectEvent, root: str) -> tuple[str, str]:
+def _refusal(event: ObjectEvent, root: str) -> str | None:
     bucket, _, prefix = root.removeprefix("s3://").partition("/")
     inbox = f"{prefix.strip('/')}/{INBOX}".removeprefix("/")
     # The key is anybody's text, and is shown as such.
     key = ascii(event.key[:80])
     if event.bucket != bucket:
-        return "", f"another bucket, {event.bucket[:80]!a}: the root is in {bucket}"
+        return f"another bucket, {event.bucket[:80]!a}: the root is in {bucket}"
     if not event.created:
-        return "", f"{event.name[:80]!a} of {key}: only new objects matter"
+        return f"{event.name[:80]!a} of {key}: only new objects matter"
     if not event.key.startswith(inbox):
-        return "", f"{key} is not in {inbox}; limit the notifications to this prefix"
+        return f"{key} is not in {inbox}; limit the notifications to this prefix"
     name, slash, _ = event.key[len(inbox) :].partition("/")
     if not slash or not name:
-        return "", f"{key} is not in a folder of the inbox, so in no drop"
-    return name, ""
+        return f"{key} is not in a folder of the inbox, so in no drop"
+    return None

@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import threading
 from urllib.parse import quote_plus
 
 import boto3
@@ -13,6 +14,7 @@ from flows.requests import WatchRequest
 from flows.running import InProcess
 from flows.watch import run_watch
 from storage.settings import Settings
+from tasks.notifications import receive_notices
 from tests.drops import RED, write_box_drop
 from tests.prefect_server import free_port
 
@@ -73,13 +75,14 @@ class Place:
         where = {"bucket": {"name": bucket or self.bucket}, "object": {"key": quote_plus(key)}}
         self.send(json.dumps({"Records": [{"eventName": name, "s3": where}]}))
 
-    def watch(self, say=None, **settings):
+    def watch(self, say=None, wait_seconds=0, **settings):
         return run_watch(
             WatchRequest(dataset="boxes"),
             self.settings.model_copy(update=settings),
             InProcess(),
             say_sealed=say or self.said.append,
             log=self.log.append,
+            wait_seconds=wait_seconds,
         )
 
     def left(self):
@@ -152,6 +155,27 @@ def test_what_is_not_about_the_inbox_is_deleted_and_told_once(place):
         assert any(word in line for line in place.log), word
     assert place.left() == (0, 0)
     assert place.watch().messages == 0
+
+
+def test_a_message_is_waited_for_longer_than_a_queue_lets_anybody_wait(place, monkeypatch):
+    monkeypatch.setattr("storage.message_queue._LONGEST_WAIT_SECONDS", 1)
+    timer = threading.Timer(2.5, place.event, ["some data/inbox/late/images/p1.png"])
+    timer.start()
+    found = receive_notices.fn(place.queue, place.settings.root, wait_seconds=60)
+    timer.join()
+    assert (len(found.messages), found.refused) == (1, [])
+
+
+def test_messages_that_follow_each_other_are_one_look(place):
+    events = [f"some data/inbox/large/images/{number}.png" for number in range(3)]
+    timers = [
+        threading.Timer(0.4 * number, place.event, [key]) for number, key in enumerate(events)
+    ]
+    for timer in timers:
+        timer.start()
+    assert place.watch(wait_seconds=60).messages == 3
+    for timer in timers:
+        timer.join()
 
 
 def test_messages_stay_when_the_event_could_not_be_said(place, tmp_path):
