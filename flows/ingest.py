@@ -6,7 +6,7 @@ from flows.events import IMAGES_INGESTED, QUARANTINE_ALARM, emit
 from flows.requests import IngestRequest
 from flows.running import OnPrefect, Runner, worker_settings
 from flows.summaries import DropFailure, IngestSummary
-from storage.errors import ObjectUnreadableError
+from storage.errors import ObjectNotFoundError, ObjectUnreadableError
 from storage.settings import Settings
 from tasks.drop_images import DropChangedError
 from tasks.drops import DropPlace, find_drops, place_of, seal_drop
@@ -26,8 +26,8 @@ def run_ingest(request: IngestRequest, settings: Settings, run: Runner) -> Inges
         for place in places:
             try:
                 drops.append(_ingest_one(place, settings, run))
-            except (ObjectUnreadableError, DropChangedError) as error:
-                # The other drops must not wait for this one to be mended.
+            except (ObjectUnreadableError, ObjectNotFoundError, DropChangedError) as error:
+                # The other drops must not wait for this one to be mended, or to be written.
                 failed.append(DropFailure(source=place.source, reason=str(error)))
     return IngestSummary(
         dataset=request.dataset,

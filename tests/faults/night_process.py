@@ -3,6 +3,7 @@
 import ctypes
 import os
 import time
+from threading import Lock
 from unittest.mock import patch
 
 from flows.nightly import run_nightly
@@ -52,7 +53,7 @@ def night(root, source, model, broken=False, told=None, watch=None, clock=0):
             for table in list_tables.fn(root):
                 maintain_one.fn(table, root=root, retention_hours=168, dry_run=False)
             return
-        with patch.object(Lake, "append", _append_without_asking):
+        with patch.object(Lake, "append", append_without_asking):
             run_nightly(request, settings, InProcess())
 
 
@@ -62,13 +63,17 @@ def _inspect_images_here(files, max_px):
 
 
 _append = Lake.append
+_turn = Lock()
 
 
-def _append_without_asking(lake, table, rows, *of_unit):
-    if table == "units":
-        return _append(lake, table, rows, *of_unit)
-    with patch("storage.lake.Transaction", lambda unit, version: _other_transaction(unit)):
-        return _append(lake, table, rows, *of_unit)
+def append_without_asking(lake, table, rows, *of_unit):
+    """In place of `Lake.append`: rows are appended whether or not the unit is in the table."""
+    # What is replaced meanwhile is replaced for all threads.
+    with _turn:
+        if table == "units":
+            return _append(lake, table, rows, *of_unit)
+        with patch("storage.lake.Transaction", lambda unit, version: _other_transaction(unit)):
+            return _append(lake, table, rows, *of_unit)
 
 
 def _other_transaction(unit):

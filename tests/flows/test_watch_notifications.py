@@ -4,18 +4,23 @@ import itertools
 import json
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote_plus
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from flows.requests import WatchRequest
+from flows.ingest import run_ingest
+from flows.requests import IngestRequest, WatchRequest
 from flows.running import InProcess
 from flows.watch import run_watch
+from storage.lake import Lake
+from storage.session import connect
 from storage.settings import Settings
 from tasks.notifications import receive_notices
 from tests.drops import RED, write_box_drop
+from tests.faults.night_process import append_without_asking
 from tests.prefect_server import free_port
 
 _numbers = itertools.count()
@@ -59,8 +64,8 @@ class Place:
     def put(self, key, data=b"x"):
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=data)
 
-    def put_drop(self, name, folder, done=True):
-        write_box_drop(folder, [[((4, 4, 10, 8), RED)]], done=done)
+    def put_drop(self, name, folder, done=True, left=4):
+        write_box_drop(folder, [[((left, 4, 10, 8), RED)]], done=done)
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 self.put(
@@ -84,6 +89,38 @@ class Place:
             log=self.log.append,
             wait_seconds=wait_seconds,
         )
+
+    def take_messages(self):
+        """Receive and delete what the queue holds; returns the bodies."""
+        bodies = []
+        while found := self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
+            bodies += [message["Body"] for message in found]
+            for message in found:
+                self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+        return bodies
+
+    def ingest_twice_at_once(self, names):
+        """What a doubled `drop.sealed` would start, were there no limit of one at a time."""
+        self.said.append(names)
+        with ThreadPoolExecutor(2) as threads:
+            runs = [
+                threads.submit(
+                    run_ingest, IngestRequest(dataset="boxes"), self.settings, InProcess()
+                )
+                for _ in range(2)
+            ]
+        for run in runs:
+            run.result().raise_for_bad_drops()
+
+    def stored(self):
+        """Rows of images and of annotations, and finished units."""
+        with connect(Lake.open(self.settings.root)) as session:
+            return session.execute(
+                "SELECT (SELECT count(*) FROM images), (SELECT count(*) FROM annotations), "
+                "(SELECT count(*) FROM units WHERE stage = 'ingest')"
+            ).fetchone()
 
     def left(self):
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -132,6 +169,42 @@ def test_repeated_shuffled_and_missing_messages_change_nothing(place, tmp_path):
     assert found.drops == [f"inbox/drop {number}/" for number in range(3)]
     assert (found.messages, found.refused, len(place.said)) == (20, 0, 1)
     assert place.left() == (0, 0)
+
+
+def say_each_ten_times(place, folder, drops=3):
+    """Put drops, send their notifications ten times each, shuffled, and act on each look."""
+    place.notify()
+    for number in range(drops):
+        place.put_drop(f"drop {number}", folder / str(number), left=number)
+    bodies = place.take_messages() * 10
+    assert len(bodies) >= 10 * 3 * drops
+    random.Random(1).shuffle(bodies)
+    for body in bodies:
+        place.send(body)
+    while sum(place.left()):
+        place.watch(place.ingest_twice_at_once)
+    assert place.said
+
+
+@pytest.mark.slow
+def test_what_is_said_ten_times_and_in_any_order_is_committed_once(place, tmp_path):
+    say_each_ten_times(place, tmp_path)
+    assert place.stored() == (3, 3, 3)
+    # The notifications of one more are all lost: the next look finds it.
+    place.put_drop("unheard of", tmp_path / "unheard of", left=20)
+    assert place.take_messages()
+    place.said.clear()
+    place.watch(place.ingest_twice_at_once)
+    assert place.said == [["inbox/unheard of/"]]
+    assert place.stored() == (4, 4, 4)
+    assert place.watch(place.ingest_twice_at_once).drops == []
+
+
+@pytest.mark.slow
+def test_it_is_caught_where_the_lake_forgets_what_it_committed(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(Lake, "append", append_without_asking)
+    say_each_ten_times(place, tmp_path)
+    assert place.stored() != (3, 3, 3)
 
 
 def test_what_is_not_about_the_inbox_is_deleted_and_told_once(place):
