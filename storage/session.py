@@ -86,6 +86,19 @@ def connect(lake: "Lake", versions: Versions | None = None) -> duckdb.DuckDBPyCo
     return session
 
 
+def newest_versions(lake: "Lake") -> dict[str, int | None]:
+    """The versions of all tables that together are the lake as it is now, to read it so again.
+
+    Args:
+        lake: The tables.
+
+    Returns:
+        A version by table; None for one that was never written.
+    """
+    opened = _opened(lake, {})
+    return {table: opened[table].version() if table in opened else None for table in TABLES}
+
+
 def read_only_query(
     lake: "Lake",
     sql: str,

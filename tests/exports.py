@@ -149,7 +149,7 @@ def fill(path: Path, pages: Sequence[Page]) -> Root:
             annotations.append(
                 both
                 | {
-                    "dataset": "comics",
+                    "dataset": page.dataset,
                     "annotation_id": str(len(annotations) + 1),
                     "category": drawn.label,
                     "iscrowd": drawn.iscrowd,
