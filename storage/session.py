@@ -64,8 +64,8 @@ def connect(lake: "Lake", versions: Versions | None = None) -> duckdb.DuckDBPyCo
     Tables that units of work write show only the rows of finished units; of segments, an image
     that two units finished with the same model, parameters and labels shows those of one unit; an
     image that several drops brought to a dataset is shown once.
-    Beside them there are the views `decisions` and `curated`, and `decided(version)`, which is what
-    `decisions` was at a version of the table reviews.
+    Beside them there are the views of `storage.schemas.VIEWS`, and `decided(version)`, which is
+    what `decisions` was at a version of the table reviews.
     The schema `stored` holds the same views with every row that is stored. A table that was never
     written is empty. The views stay at the versions that were newest when the session was opened.
 
@@ -202,15 +202,16 @@ def _session(
     superseded = _superseded(session, opened)
     for table in TABLES:
         session.execute(f'CREATE VIEW main."{table}" AS {committed_rows(table, superseded)}')
-    _create_views_of_decisions(session)
+    _create_named_views(session)
     return session, opened
 
 
-def _create_views_of_decisions(session: duckdb.DuckDBPyConnection) -> None:
+def _create_named_views(session: duckdb.DuckDBPyConnection) -> None:
     decided = named_query("decided").replace("$until", "until")
     session.execute(f"CREATE MACRO main.decided(until) AS TABLE {decided}")
     session.execute(f"CREATE VIEW main.decisions AS FROM decided({_LAST_VERSION})")
-    session.execute(f"CREATE VIEW main.curated AS {named_query('curated')}")
+    for view in ("curated", "newest_cuts"):
+        session.execute(f"CREATE VIEW main.{view} AS {named_query(view)}")
 
 
 def _create_stored_view(

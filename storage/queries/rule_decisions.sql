@@ -27,18 +27,6 @@ home AS (
     QUALIFY dataset = $dataset
         AND 1 = row_number() OVER (PARTITION BY image_id ORDER BY ingested_at, dataset)
 ),
--- By units, since a cut may have found nothing.
-newest_cuts AS (
-    SELECT image_id, model_id, params_id, label_set_id
-    FROM (
-        SELECT unnest(image_ids) AS image_id, model_id, params_id, label_set_id, committed_at
-        FROM units
-        WHERE stage = 'segment'
-    )
-    QUALIFY 1 = row_number() OVER (
-        PARTITION BY image_id ORDER BY committed_at DESC, model_id, params_id, label_set_id
-    )
-),
 last_decisions AS (
     SELECT segment_id, decision, reviewer, version, starts_with(reviewer, 'rules:') AS by_rules
     FROM reviews

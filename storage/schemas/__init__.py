@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from storage.schemas.curation import CROSSINGS, CURATED, DECISIONS, REVIEWS
+from storage.schemas.curation import CROSSINGS, CURATED, DECISIONS, NEWEST_CUTS, REVIEWS
 from storage.schemas.fields import MASK_CONVENTION
 from storage.schemas.images import ANNOTATIONS, IMAGES
 from storage.schemas.models import (
@@ -36,7 +36,11 @@ TABLES: dict[str, pa.Schema] = {
     "units": UNITS,
 }
 
-VIEWS: dict[str, pa.Schema] = {"decisions": DECISIONS, "curated": CURATED}
+VIEWS: dict[str, pa.Schema] = {
+    "decisions": DECISIONS,
+    "curated": CURATED,
+    "newest_cuts": NEWEST_CUTS,
+}
 """What a session shows beside the tables, as the queries of these names say."""
 
 UNIT_TABLES = frozenset(

@@ -97,3 +97,13 @@ CURATED = table_schema(
         nullable=True,
     ),
 )
+
+NEWEST_CUTS = table_schema(
+    "The newest of the cuts of each image, for which all segments of this image, model, parameters "
+    "and label set are there. It may have found nothing.",
+    column("image_id", pa.string(), "The image.", "sha256"),
+    column("model_id", pa.string(), "Model that cut it.", nullable=True),
+    column("params_id", pa.string(), "Parameters of the mask generator.", nullable=True),
+    column("label_set_id", pa.string(), "Label set that segments were named with.", nullable=True),
+    column("committed_at", TIMESTAMP, "When the cut was finished.", "UTC"),
+)

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,10 @@ EXPORTED = {
     "annotated_images": False,
     "reviews_version": 9,
     "annotations_until": None,
+    "label": None,
+    "audit": False,
+    "seed": 1,
+    "pool": 9,
 }
 SETTINGS = {"model_id": "model", "params_id": "params", "label_set_id": "labels"}
 
@@ -196,7 +201,7 @@ def test_every_query_runs_on_an_empty_lake_and_says_what_it_answers(local_lake: 
     sql = named_query(name)
     assert sql.startswith("-- ")
     known = ALL | SETTINGS | EXPORTED
-    parameters = {key: value for key, value in known.items() if f"${key}" in sql}
+    parameters = {key: value for key, value in known.items() if re.search(rf"\${key}\b", sql)}
     assert read_only_query(local_lake, sql, parameters or None).num_rows in (0, 7)
 
 
