@@ -52,7 +52,7 @@ def check_disk(folders: Iterable[tuple[str, str]]) -> list[Finding]:
     found, seen = [], set()
     for what, name in folders:
         path = Path(name).expanduser().absolute()
-        path = next(item for item in (path, *path.parents) if item.exists())
+        path = next(item for item in (path, *path.parents) if _is_there(item))
         device = path.stat().st_dev
         if device in seen:
             continue
@@ -120,6 +120,13 @@ def scratch_folders(root: str) -> list[tuple[str, str]]:
         ("temporary files", tempfile.gettempdir()),
         ("results of Prefect", str(results)),
     ]
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # not to be looked at, or impossible
+        return False
 
 
 def _long(seconds: float) -> str:

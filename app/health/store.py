@@ -20,6 +20,7 @@ from storage.objects import LocalStore, ObjectStore, open_store
 
 _CHECK = "store"
 _PROBES = "probes/"
+_INBOX = "inbox/"
 
 
 def check_store(root: str, endpoint_url: str | None) -> tuple[list[Finding], datetime | None]:
@@ -33,14 +34,21 @@ def check_store(root: str, endpoint_url: str | None) -> tuple[list[Finding], dat
         What was found, and the clock of the store, where it has one.
     """
     if "://" not in root:
-        return list(_folder(Path(root).expanduser().absolute())), None
-    bucket = root.removeprefix("s3://").partition("/")[0]
+        folder = Path(root).expanduser().absolute()
+        try:
+            return list(_folder(folder)), None
+        except OSError as error:  # a folder above that may not be looked into, a name too long
+            do = "correct SEGMILL_ROOT, or its owner"
+            return [problem(_CHECK, f"{folder} cannot be looked at: {error}", do)], None
+    bucket, _, prefix = root.removeprefix("s3://").partition("/")
     if not root.startswith("s3://") or not bucket:
         return [problem(_CHECK, f"{root} is no root", "use a folder or s3://bucket/prefix")], None
     try:
         client = _client(endpoint_url)
-        # Not HEAD, whose refusals have no body that says why.
-        answer = client.list_objects_v2(Bucket=bucket, MaxKeys=1)
+        # Not HEAD, whose refusals have no body that says why; and not all of the bucket, which a
+        # worker need not be allowed to list.
+        inbox = f"{prefix.strip('/')}/{_INBOX}".removeprefix("/")
+        answer = client.list_objects_v2(Bucket=bucket, Prefix=inbox, MaxKeys=1)
     except (ClientError, BotoCoreError, ValueError) as error:
         found, do = explain(error, bucket)
         return [problem(_CHECK, f"{root}: {found}", do)], _date(getattr(error, "response", {}))
@@ -105,7 +113,7 @@ def _region(client: Any, bucket: str, endpoint_url: str | None) -> Iterator[Find
 def _bucket(root: str, bucket: str) -> Iterator[Finding]:
     store = open_store(root)
     steps: list[tuple[str, Callable[[], Any]]] = [
-        ("list", lambda: next(iter(store.list("inbox/")), None)),
+        ("list", lambda: next(iter(store.list(_INBOX)), None)),
         ("write", lambda: _write_once(store)),
     ]
     failed = False

@@ -82,9 +82,9 @@ def test_a_good_folder_is_well_and_left_as_it_was(ask, here):
     assert list(here.iterdir()) == []
 
 
-def test_a_root_that_is_a_file_or_below_one_is_a_problem(ask, here, monkeypatch):
+def test_a_root_that_is_a_file_or_below_one_or_impossible_is_a_problem(ask, here, monkeypatch):
     (here / "file").write_text("")
-    for name in ("file", "file/root"):
+    for name in ("file", "file/root", "long" * 100):
         monkeypatch.setenv("SEGMILL_ROOT", str(here / name))
         assert [state for state, _, _ in ask("store")] == ["problem"], name
 

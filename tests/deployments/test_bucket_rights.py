@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 import boto3
 import pytest
 
+from app.health.store import check_store
 from flows.maintain import run_maintain
 from flows.nightly import run_nightly
 from flows.requests import MaintainRequest, NightlyRequest
@@ -79,7 +80,7 @@ def may(role, asked):
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
-    """What two nights and their maintenance ask of a bucket, by what was run."""
+    """What two nights, a doctor, and maintenance ask of a bucket, by whose right it should be."""
     folder = tmp_path_factory.mktemp("rights")
     patch = pytest.MonkeyPatch()
     server = RecordingS3("rights")
@@ -116,6 +117,10 @@ def asked(tmp_path_factory):
             server.asked.clear()
             run_maintain(MaintainRequest(), settings, InProcess())
             found["maintainer"] |= server.asked
+        server.asked.clear()
+        findings, _ = check_store(settings.root, None)
+        assert [finding.state for finding in findings] == ["ok"]
+        found["worker"] |= server.asked
     return {
         role: {replace(item, key=item.key.removeprefix("data/")) for item in items}
         for role, items in found.items()
