@@ -81,7 +81,8 @@ def export_model(root: str, reference: str, form: Form, output: Path) -> Exporte
         _write_checkpoint(model, output)
         own = read_image_size(weights)  # which is not in the checkpoint any more
         size = f", hydra_overrides_extra={image_size_overrides(own)!r}" if own else ""
-        usage = f"sam2.build_sam.build_sam2({config!r}, {str(output)!r}{size})"
+        # Its default is "cuda", which not every machine has.
+        usage = f"sam2.build_sam.build_sam2({config!r}, {str(output)!r}, device='cpu'{size})"
     return ExportedModel(found.model_id, str(output), form, config, model.image_size, usage)
 
 

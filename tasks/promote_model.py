@@ -209,11 +209,12 @@ def _require_live(live: LiveModel, replacing: str | None, candidate: str) -> Non
 
 
 def _promote(store: ModelStore, candidate: str, live: LiveModel, why: Why) -> Promotion:
+    previous_id = live.model_id
     if live.promotion is None:
-        keep_first_model(store)
+        previous_id = keep_first_model(store).model_id
     # All of its bytes: from now on every run asks for them.
     local_weights(store, store.find(candidate))
-    return record_promotion(store.lake, live.number, candidate, live.model_id, why)
+    return record_promotion(store.lake, live.number, candidate, previous_id, why)
 
 
 def _model_before(store: ModelStore, live: LiveModel) -> str:

@@ -25,7 +25,8 @@ def register_model(
     Args:
         root: The data root.
         reference: `file:PATH`, `hub:org/name` or `demo`, of safetensors.
-        name: The beginning of its id; None takes that of the file or repository.
+        name: The beginning of its id; None takes that of the file or repository. The model that
+            ships keeps its own.
         config: Further facts to keep beside the weights, as JSON values.
         parent_id: The model that it was trained from.
         training_run_id: The training that made it.
@@ -42,6 +43,9 @@ def register_model(
         StorageError: As `ModelStore.put`.
     """
     found = verify_weights(reference)
+    shipped = resolve_model(FIRST_LIVE_MODEL)
+    if _hash(found) == _hash(shipped):
+        name = FIRST_LIVE_MODEL  # under this id it is live until another is
     return ModelStore(root).put(
         name or found.model_id.rpartition("-")[0],
         found.path,
@@ -69,6 +73,10 @@ def keep_first_model(store: ModelStore) -> StoredModel:
     path = resolve_model(FIRST_LIVE_MODEL).path
     config = describe_weights(path)
     return store.put(FIRST_LIVE_MODEL, path, config, source=FIRST_LIVE_MODEL)[0]
+
+
+def _hash(source: ModelSource) -> str:
+    return source.model_id.rpartition("-")[2]
 
 
 def describe_weights(path: Path) -> dict[str, Any]:

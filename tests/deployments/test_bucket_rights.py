@@ -6,6 +6,7 @@ policies are applied to that by the few rules of theirs that are used.
 
 import json
 import logging
+import shutil
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -18,10 +19,13 @@ from flows.nightly import run_nightly
 from flows.requests import MaintainRequest, NightlyRequest
 from flows.running import InProcess
 from storage.settings import Settings
+from tasks.live_model import local_reference, resolve_reference
 from tasks.models import LoadedModels
+from tasks.promote_model import promote_by_hand
 from tests.deployments.recording_s3 import Asked, RecordingS3
 from tests.drops import BLUE, RED, write_box_drop
 from tests.fakes import ColorLabeller, ComponentSegmenter
+from tests.model_files import put_models
 from tests.prefect_server import ROOT
 
 POLICIES = {
@@ -93,14 +97,16 @@ def asked(tmp_path_factory):
             "tasks.segment_batch.load_models",
             lambda choice, device: LoadedModels(ComponentSegmenter(), ColorLabeller()),
         )
-        for name in ("cutter", "namer"):
-            (folder / f"{name}.safetensors").write_bytes(name.encode())
+        context.setenv("SEGMILL_MODELS_CACHE", str(folder / "cache"))
+        (folder / "namer.safetensors").write_bytes(b"namer")
         bucket = boto3.resource("s3").Bucket("rights")
         bucket.create()
         settings = Settings(root="s3://rights/data", vacuum_retention_hours=1)
+        put_models(settings.root, folder, "a")
+        promote_by_hand(settings.root, "a", "a test")
         request = NightlyRequest(
             dataset="boxes",
-            model=f"file:{folder / 'cutter.safetensors'}",
+            model="promoted",
             clip_model=f"file:{folder / 'namer.safetensors'}",
         )
         found = {"worker": set(), "maintainer": set()}
@@ -113,6 +119,9 @@ def asked(tmp_path_factory):
                     bucket.put_object(Key=f"data/inbox/{name}", Body=path.read_bytes())
             server.asked.clear()
             run_nightly(request, settings, InProcess())
+            shutil.rmtree(folder / "cache")  # another machine, which loads what is live
+            live = resolve_reference("promoted", settings.root)
+            local_reference(live.reference, settings.root)
             found["worker"] |= server.asked
             server.asked.clear()
             run_maintain(MaintainRequest(), settings, InProcess())
@@ -132,6 +141,12 @@ def test_a_role_may_do_all_that_its_runs_ask(asked, role):
     assert len(asked[role]) > 20
     refused = sorted(str(item) for item in asked[role] if not may(role, item))
     assert not refused
+
+
+def test_a_worker_fetches_the_live_model(asked):
+    fetched = {item.key.split("/")[-1] for item in asked["worker"]
+               if item.action == "s3:GetObject" and item.key.startswith("models/")}  # fmt: skip
+    assert fetched == {"model.safetensors", "config.json", "manifest.json"}
 
 
 def test_commits_are_conditional(asked):

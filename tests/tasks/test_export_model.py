@@ -65,7 +65,7 @@ def test_build_sam2_loads_a_checkpoint_strictly_and_gives_the_same_masks(which, 
     model, other = load_model(source), eval(done.usage)
     assert other.image_size == model.image_size == done.image_size_px
     image = pixels(model)
-    for ours, theirs in zip(logits(model, image), logits(other.cpu(), image), strict=True):
+    for ours, theirs in zip(logits(model, image), logits(other, image), strict=True):
         assert torch.equal(ours, theirs)
 
 

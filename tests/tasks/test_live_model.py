@@ -115,3 +115,9 @@ def test_what_cannot_be_loaded_is_not_registered(root, tmp_path, tuned):
 def test_a_first_root_needs_no_tables_for_references_of_files(root):
     assert resolve_reference("demo", root).model_id.startswith("demo-")
     assert not Path(root).exists()
+
+
+def test_the_model_that_ships_keeps_its_id_and_is_live_already(root):
+    model, _ = register_model(root, f"file:{DEMO_FOLDER / 'sam2.safetensors'}", name="other")
+    assert model.model_id == resolve_model("demo").model_id
+    assert promote_by_hand(root, "demo", "x").promotion is None
