@@ -1,6 +1,7 @@
 """Options that several commands share, and how commands answer."""
 
 import json
+import math
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,6 +13,13 @@ if TYPE_CHECKING:
     from storage.settings import Settings
 
 DONE, FINDINGS, WRONG_USE = 0, 1, 2
+
+
+def _positive(seconds: float | None) -> float | None:
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise typer.BadParameter(f"expected seconds above 0, but got {seconds:g}")
+    return seconds
+
 
 Root = Annotated[
     str | None,
@@ -68,9 +76,23 @@ Precision = Annotated[
     ),
 ]
 
+GpuSecondsBudget = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="How long the models may hold their device; images that do not fit wait for the next "
+        "run. \\[default: $SEGMILL_GPU_SECONDS_BUDGET or no limit]",
+        callback=_positive,
+        show_default=False,
+    ),
+]
+
 
 def settings_for(root: str | None) -> "Settings":
     """The machine's settings, with the root that the command line names.
+
+    Whatever a command computes, it computes in its own process, also where deployments have a
+    cluster.
 
     Raises:
         typer.BadParameter: If the root is a URI, but not of S3.
@@ -81,7 +103,7 @@ def settings_for(root: str | None) -> "Settings":
     chosen = root or settings.root
     if "://" in chosen and not chosen.startswith("s3://"):
         raise typer.BadParameter(f"a root is a folder or s3://bucket/prefix, not {chosen!r}")
-    return settings.model_copy(update={"root": root}) if root else settings
+    return settings.model_copy(update={"root": chosen, "engine": "threads"})
 
 
 def print_json(answer: Any) -> None:

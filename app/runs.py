@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.checks import existing_source
-from app.dry_runs import pending_images, plan_drops, show_plan
+from app.dry_runs import plan_drops, plan_images, show_plan
 from app.options import (
     ClipModel,
     Dataset,
     DryRun,
+    GpuSecondsBudget,
     Json,
     Labels,
     Model,
@@ -66,7 +67,7 @@ def ingest(
     if dry_run:
         with stage_progress(quiet=quiet or as_json) as progress:
             plans = plan_drops(settings, dataset, source, InProcess(progress))
-        show_plan({"drops": plans}, as_json)
+        show_plan(as_json, plans)
         return
     with stage_progress(quiet=quiet or as_json) as progress:
         summary = run_ingest(request, settings, InProcess(progress))
@@ -84,6 +85,7 @@ def segment(
     max_batches: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many batches.")
     ] = None,
+    gpu_seconds_budget: GpuSecondsBudget = None,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -97,6 +99,8 @@ def segment(
       segmill segment
 
       segmill segment --model hub:facebook/sam2.1-hiera-tiny --preset sam2 --labels coco80
+
+      segmill segment --gpu-seconds-budget 3600 --dry-run
     """
     from app.terminal import stage_progress
     from flows.requests import SegmentRequest
@@ -107,15 +111,21 @@ def segment(
     settings = settings_for(root)
     request = SegmentRequest(
         dataset=dataset, model=model, clip_model=clip_model, labels=labels, preset=preset,
-        precision=precision, max_batches=max_batches,
+        precision=precision, max_batches=max_batches, gpu_seconds_budget=gpu_seconds_budget,
     )  # fmt: skip
     choice = choose_models.fn(**request.models(settings))
     if dry_run:
-        show_plan({"images": pending_images(settings, request)}, as_json)
+        show_plan(as_json, night=plan_images(settings, request, max_batches))
         return
     with stage_progress(quiet=quiet or as_json) as progress:
-        run = InProcess(progress)
-        summary = run_segment(dataset, choice, settings, run, max_batches)
+        summary = run_segment(
+            dataset,
+            choice,
+            settings,
+            InProcess(progress),
+            max_batches=max_batches,
+            budget_seconds=request.budget_seconds(settings),
+        )
     _report_segment(summary, as_json, quiet)
 
 
@@ -127,6 +137,7 @@ def nightly(
     labels: Labels = None,
     preset: Preset = None,
     precision: Precision = None,
+    gpu_seconds_budget: GpuSecondsBudget = None,
     root: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -147,12 +158,12 @@ def nightly(
     settings = settings_for(root)
     request = NightlyRequest(
         dataset=dataset, source=source, model=model, clip_model=clip_model, labels=labels,
-        preset=preset, precision=precision,
+        preset=preset, precision=precision, gpu_seconds_budget=gpu_seconds_budget,
     )  # fmt: skip
     if dry_run:
         with stage_progress(quiet=quiet or as_json) as progress:
             plans = plan_drops(settings, dataset, source, InProcess(progress))
-        show_plan({"drops": plans, "images": pending_images(settings, request)}, as_json)
+        show_plan(as_json, plans, plan_images(settings, request))
         return
     with stage_progress(quiet=quiet or as_json) as progress:
         summary, data = run_nightly(request, settings, InProcess(progress))
@@ -200,5 +211,7 @@ def _report_segment(summary: "SegmentSummary", as_json: bool, quiet: bool) -> No
             f"cut by {summary.model_id}, named with {summary.label_set_id}",
             quiet,
         )
+        for heading, line in summary.device.told():
+            say(f"{heading}: {line}", quiet)
     else:
         say("no image is pending", quiet)

@@ -78,6 +78,8 @@ def _lines(found: "Overview", root: str) -> list[tuple[str, str]]:
             )
         )
         heading = ""
+        if run.device_seconds is not None:
+            lines.append(("", _device(run, found)))
     if night := _night(found.last_runs):
         lines.append(("", night))
     if not found.last_runs:
@@ -87,6 +89,7 @@ def _lines(found: "Overview", root: str) -> list[tuple[str, str]]:
             "waiting",
             f"{plural(len(found.drops_waiting), 'drop')}{_named(found.drops_waiting)}, "
             f"{plural(found.images_pending, 'image')} to segment"
+            + _deferred(found)
             + (f"; uploading: {_names(found.drops_uploading)}" if found.drops_uploading else ""),
         )
     )
@@ -115,6 +118,19 @@ def _models(found: "Overview") -> list[tuple[str, str]]:
     if found.model_id != found.live.model_id:
         lines.append(("model", f"{found.model_id}, not the live one (SEGMILL_MODEL)"))
     return [*lines, ("labels", found.label_set_id)]
+
+
+def _device(run: "LastRun", found: "Overview") -> str:
+    from tasks.device_use import cost_text, seconds_text
+
+    price = "" if found.cost is None else f", {cost_text(found.cost, found.currency)}"
+    return f"{seconds_text(run.device_seconds or 0)} on {', '.join(run.devices)}{price}"
+
+
+def _deferred(found: "Overview") -> str:
+    if not found.images_deferred:
+        return ""
+    return f", {found.images_deferred:,} of them not in the next run: {found.deferred_because}"
 
 
 def _night(runs: "list[LastRun]") -> str:

@@ -87,6 +87,8 @@ def print_summary(
         parts += [_heading("Quarantine"), _quarantine(data)]
     if data.stages:
         parts += [_heading("Time"), _stages(data)]
+    if data.device and data.device.told():
+        parts += [_heading("Device"), _pairs(data.device.told())]
     target = console or Console()
     target.print(Group(Text(), *parts))
     # What people copy must come without line breaks of ours, however long it is: soft_wrap.
@@ -244,6 +246,15 @@ def _stages(data: ReportData) -> Table:
         table.add_row(Text(stage.stage), drawn, f"{stage.seconds:.1f} s", Text(stage.detail))
     total = sum(stage.seconds for stage in data.stages)
     table.add_row("together", "", Text(f"{total:.1f} s", style="bold"), "")
+    return table
+
+
+def _pairs(told: Sequence[tuple[str, str]]) -> Table:
+    table = Table(box=None, pad_edge=True, show_header=False, padding=(0, 1))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for heading, line in told:
+        table.add_row(Text(heading), Text(line))
     return table
 
 

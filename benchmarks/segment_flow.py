@@ -46,6 +46,7 @@ class NoWork:
     """Stands in for segmenter and labeller: returns masks that were made for each size before."""
 
     points_per_batch = images_per_batch = 1
+    device_name = "none"
 
     def __init__(self, sizes: Iterable[tuple[int, int]], masks_an_image: int) -> None:
         self._masks = {size: _ellipses(*size, masks_an_image) for size in sizes}

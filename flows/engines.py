@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from prefect.context import FlowRunContext
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from storage.settings import Settings, get_settings
@@ -48,6 +49,26 @@ def task_runner() -> TaskRunner[Any]:
     except ImportError as error:
         raise EngineMissingError(settings.engine) from error
     return ThreadPoolTaskRunner(max_workers=_BATCHES_AT_ONCE)
+
+
+def tasks_at_once(settings: Settings) -> int:
+    """How many tasks the present flow run's engine does at once, as large as a cluster is now."""
+    if settings.engine == "ray":
+        import ray
+
+        has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        most = has.get("CPU", 0.0)
+        if settings.gpus_per_task:
+            most = min(most, has.get("GPU", 0.0) / settings.gpus_per_task)
+        return max(1, int(most))
+    if settings.engine == "dask":
+        context = FlowRunContext.get()
+        assert context is not None
+        # By its name and not its class, which would have to be imported.
+        client: Any = getattr(context.task_runner, "client")  # noqa: B009
+        threads: dict[str, int] = client.nthreads()
+        return max(1, sum(threads.values()))
+    return _BATCHES_AT_ONCE
 
 
 @contextmanager

@@ -29,7 +29,8 @@ def run_nightly(
     choice = run.call(choose_models, **request.models(settings))
     drops = IngestRequest(dataset=request.dataset, source=request.source)
     ingested = run_ingest(drops, settings, run)
-    segmented = run_segment(request.dataset, choice, settings, run)
+    budget_seconds = request.budget_seconds(settings)
+    segmented = run_segment(request.dataset, choice, settings, run, budget_seconds=budget_seconds)
     counted = run_stats(request.dataset, choice, settings, run)
     curation = run.call(count_curated, settings.root, request.dataset, settings.curated_min_new)
     data, uri = None, None
@@ -41,6 +42,7 @@ def run_nightly(
             choice,
             report_name(request.dataset),
             stages=run.stages,
+            device=segmented.device,
             next_commands=next_commands,
             progress=run.progress,
         )

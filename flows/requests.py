@@ -73,6 +73,23 @@ class ModelRequest(Request):
         }
 
 
+class WorkRequest(ModelRequest):
+    """A request to run models, for so long."""
+
+    gpu_seconds_budget: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="Seconds the models may hold their device; the rest waits for a later run.",
+        ),
+    ] = None
+
+    def budget_seconds(self, settings: Settings) -> float | None:
+        """How long the models may hold their device, s; None without a limit."""
+        return self.gpu_seconds_budget or settings.gpu_seconds_budget
+
+
 class WatchRequest(Request):
     """Look for complete drops in the inbox."""
 
@@ -83,7 +100,7 @@ class IngestRequest(Request):
     source: Source = None
 
 
-class SegmentRequest(ModelRequest):
+class SegmentRequest(WorkRequest):
     """Cut and name what is on the images that these models have not done."""
 
     max_batches: Annotated[
@@ -95,7 +112,7 @@ class StatsRequest(ModelRequest):
     """Count what these models found."""
 
 
-class NightlyRequest(ModelRequest):
+class NightlyRequest(WorkRequest):
     """Ingest, segment, count, and see whether training has become worthwhile."""
 
     source: Source = None

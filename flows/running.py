@@ -7,10 +7,12 @@ functions pass `OnPrefect`; the command line passes `InProcess`, which needs no 
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID, uuid4
 
@@ -25,7 +27,7 @@ from prefect.exceptions import PrefectException
 from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.runtime import flow_run
 
-from flows.engines import task_resources
+from flows.engines import task_resources, tasks_at_once
 from storage.settings import Settings, get_settings
 from tasks.report.data import Progress, StageTime
 
@@ -33,6 +35,9 @@ _log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+MayBegin = Callable[[Sequence[R], Sequence[Any]], bool]
+"""Whether another item may begin, given the results so far and the items at work."""
 
 
 class RelativeRootError(ValueError):
@@ -89,8 +94,26 @@ class Runner(ABC):
         """Run one step and return its result."""
 
     @abstractmethod
-    def each(self, step: Task[Any, R], items: Iterable[Any], /, **shared: Any) -> list[R]:
-        """Run a step for each item, `shared` being the same for all; results in their order."""
+    def each(
+        self,
+        step: Task[Any, R],
+        items: Iterable[Any],
+        /,
+        may_begin: MayBegin[R] | None = None,
+        **shared: Any,
+    ) -> list[R]:
+        """Run a step for each item in order, `shared` being the same for all.
+
+        Args:
+            step: The step.
+            items: What it is run for.
+            may_begin: Asked before each item, with the results so far and the items at work. If it
+                says no, and no item is at work any more, the other items are left.
+            **shared: Further arguments of the step.
+
+        Returns:
+            The results of the items that were begun, in their order.
+        """
 
     @abstractmethod
     def show_table(self, name: str, rows: list[dict[str, Any]], about: str) -> None:
@@ -121,9 +144,21 @@ class InProcess(Runner):
         """Run one step and return its result."""
         return step.fn(*args, **kwargs)
 
-    def each(self, step: Task[Any, R], items: Iterable[Any], /, **shared: Any) -> list[R]:
-        """Run a step for each item, in order."""
-        return [step.fn(item, **shared) for item in items]
+    def each(
+        self,
+        step: Task[Any, R],
+        items: Iterable[Any],
+        /,
+        may_begin: MayBegin[R] | None = None,
+        **shared: Any,
+    ) -> list[R]:
+        """Run a step for each item, one after the other."""
+        results: list[R] = []
+        for item in items:
+            if may_begin is not None and not may_begin(results, ()):
+                break
+            results.append(step.fn(item, **shared))
+        return results
 
     def show_table(self, name: str, rows: list[dict[str, Any]], about: str) -> None:
         """Do nothing: nobody looks."""
@@ -139,36 +174,96 @@ class OnPrefect(Runner):
         """Run one task and return its result."""
         return step(*args, **kwargs)
 
-    def each(self, step: Task[Any, R], items: Iterable[Any], /, **shared: Any) -> list[R]:
+    def each(
+        self,
+        step: Task[Any, R],
+        items: Iterable[Any],
+        /,
+        may_begin: MayBegin[R] | None = None,
+        **shared: Any,
+    ) -> list[R]:
         """Submit a task for each item to the flow's task runner and wait for all of them.
 
-        How many have ended is shown as an artifact of the run.
+        With `may_begin`, no more are submitted than the engine does at once. How many have ended
+        is shown as an artifact of the run.
 
         Raises:
             Exception: What a failing task raised, after the others have ended.
         """
+        if may_begin is not None:
+            return self._each_that_may(step, list(items), may_begin, shared)
         with task_resources(get_settings()):
             futures = [step.submit(item, **shared) for item in items]
-        if len(futures) > 1:
-            self._show_progress(futures)
+        with self._progress(len(futures)) as ended:
+            for _ in as_completed(futures):
+                ended()
         wait(futures)
         return [future.result() for future in futures]
+
+    def _each_that_may(
+        self,
+        step: Task[Any, R],
+        items: list[Any],
+        may_begin: MayBegin[R],
+        shared: dict[str, Any],
+    ) -> list[R]:
+        settings = get_settings()
+        waiting = deque(items)
+        begun: list[PrefectFuture[R]] = []
+        at_work: dict[PrefectFuture[R], Any] = {}
+        # Told by each future once: to wait for the first of many anew takes longer with each.
+        ended_ones: SimpleQueue[PrefectFuture[R]] = SimpleQueue()
+        results: list[R] = []
+        with task_resources(settings), self._progress(len(items)) as ended:
+            while waiting or at_work:
+                while (
+                    waiting
+                    and len(at_work) < tasks_at_once(settings)
+                    and may_begin(results, list(at_work.values()))
+                ):
+                    item = waiting.popleft()
+                    future = step.submit(item, **shared)
+                    begun.append(future)
+                    at_work[future] = item
+                    future.add_done_callback(ended_ones.put)
+                if not at_work:
+                    break
+                future = ended_ones.get()
+                del at_work[future]
+                ended()
+                with suppress(Exception):  # raised below, after the others have ended
+                    results.append(future.result())
+        return [future.result() for future in begun]
 
     def show_table(self, name: str, rows: list[dict[str, Any]], about: str) -> None:
         """Store a table as an artifact of the run."""
         create_table_artifact(rows, key=name, description=about)
 
-    def _show_progress(self, futures: list[PrefectFuture[Any]]) -> None:
-        about = f"{self._stage}: {len(futures)} batches"
-        try:
-            artifact = cast("UUID", create_progress_artifact(0.0, description=about))
-            shown = 0
-            for ended, _ in enumerate(as_completed(futures), start=1):
-                percent = 100 * ended // len(futures)
-                # Each is a request to the server, which thousands of batches need not make.
-                if percent > shown:
-                    update_progress_artifact(artifact, float(percent))
-                    shown = percent
-        except (PrefectException, HTTPError) as error:
-            # A picture of the work, which goes on without it.
-            _log.warning("no progress is shown: %s", error)
+    @contextmanager
+    def _progress(self, total: int) -> Iterator[Callable[[], None]]:
+        """Show how many of some batches have ended; yields what to call after each."""
+        artifact: UUID | None = None
+        done = count(1)
+        shown = 0
+
+        def ended() -> None:
+            nonlocal artifact, shown
+            percent = 100 * next(done) // total
+            # Each is a request to the server, which thousands of batches need not make.
+            if artifact is None or percent <= shown:
+                return
+            shown = percent
+            try:
+                update_progress_artifact(artifact, float(percent))
+            except (PrefectException, HTTPError) as error:
+                # A picture of the work, which goes on without it.
+                _log.warning("progress is shown no more: %s", error)
+                artifact = None
+
+        if total > 1:
+            about = f"{self._stage}: {total} batches"
+            try:
+                artifact = cast("UUID", create_progress_artifact(0.0, description=about))
+            except (PrefectException, HTTPError) as error:
+                _log.warning("no progress is shown: %s", error)
+        yield ended

@@ -6,7 +6,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from storage.maintenance import TableMaintenance
+from storage.settings import Settings
 from tasks.curation import CurationSummary
+from tasks.device_budget import NightPlan
+from tasks.device_use import DeviceUse, cost_of
 from tasks.ingest_drop import DropSummary
 from tasks.label_stats import StatsSummary
 from tasks.quarantine import QuarantineLimitError
@@ -158,6 +161,7 @@ class SegmentSummary(BaseModel):
         points_per_batch: Points that were decoded at once, at the least: where memory was short,
             fewer than the settings say; 0 where nothing was done.
         images_per_batch: Images that were encoded at once, likewise.
+        device: What the models took of their device, what it cost, and what was left.
     """
 
     dataset: str
@@ -170,6 +174,7 @@ class SegmentSummary(BaseModel):
     quarantined: int
     points_per_batch: int
     images_per_batch: int
+    device: DeviceUse
 
 
 class NightlySummary(BaseModel):
@@ -204,7 +209,27 @@ def add_batches(batches: list[BatchSummary]) -> dict[str, int]:
     }
 
 
+def device_use(plan: NightPlan, done: list[BatchSummary], settings: Settings) -> DeviceUse:
+    """What batches took of their devices, and what their plan left."""
+    seconds: dict[str, float] = {}
+    for batch in done:
+        if batch.device:
+            seconds[batch.device] = seconds.get(batch.device, 0.0) + batch.device_seconds
+    return DeviceUse(
+        seconds={name: round(value, 3) for name, value in sorted(seconds.items())},
+        images_deferred=plan.images_left(len(done)),
+        deferred_because=plan.why_left(len(done)),
+        budget_seconds=plan.budget_seconds,
+        cost=cost_of(sum(seconds.values()), settings.gpu_cost_per_hour),
+        currency=settings.currency,
+    )
+
+
 def batch_rows(batches: list[BatchSummary]) -> list[dict[str, Any]]:
     """A table of batches, the slowest first, for the run's page."""
     slowest = sorted(batches, key=lambda batch: -batch.seconds)[:_MOST_ROWS]
-    return [asdict(batch) | {"seconds": round(batch.seconds, 2)} for batch in slowest]
+    return [
+        asdict(batch)
+        | {"seconds": round(batch.seconds, 2), "device_seconds": round(batch.device_seconds, 2)}
+        for batch in slowest
+    ]

@@ -163,6 +163,8 @@ class Lake:
         model_id: str | None = None,
         params_id: str | None = None,
         label_set_id: str | None = None,
+        device_seconds: float | None = None,
+        device: str | None = None,
         life: int | None = None,
         retractions: int | None = None,
     ) -> bool:
@@ -179,6 +181,8 @@ class Lake:
             model_id: Model that was used.
             params_id: Parameters that were used.
             label_set_id: Label set that was used.
+            device_seconds: How long models held the device, s.
+            device: What they computed on: `cpu`, or the name of the accelerator.
             life: As `append`.
             retractions: As `append`.
 
@@ -203,6 +207,8 @@ class Lake:
             "model_id": model_id,
             "params_id": params_id,
             "label_set_id": label_set_id,
+            "device_seconds": device_seconds,
+            "device": device,
         }
         return self.append("units", [row], unit_id, life, retractions)
 

@@ -13,6 +13,7 @@ _DICTIONARY_COLUMNS = {
     "category",
     "crop_box_xywh.list.element",
     "dataset",
+    "device",
     "drop_id",
     "image_id",
     "label",

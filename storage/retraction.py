@@ -344,6 +344,9 @@ def _remainders(lake: "Lake", session: duckdb.DuckDBPyConnection) -> list[Remain
             table: _kept_rows(session, table, replaces, kept, refused)
             for table in sorted(UNIT_TABLES)
         }
+        if row["device_seconds"] is not None:
+            # Its images' share: what was not kept must not make the others look slow.
+            row["device_seconds"] *= len(kept) / len(row["image_ids"])
         row |= {"image_ids": kept, "inputs": len(kept), "outputs": rows["segments"].num_rows}
         rows = {table: found for table, found in rows.items() if found.num_rows}
         # With other rows, should the unit be withdrawn, done again, and split again.

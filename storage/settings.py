@@ -81,6 +81,23 @@ class Settings(BaseSettings):
         description="Seconds an accelerator takes for an image; only dry runs reckon with it.",
     )
 
+    gpu_seconds_budget: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that a run may hold the accelerator, or the processor where there is "
+        "none; what does not fit waits for the next run. Empty: no limit.",
+    )
+    gpu_cost_per_hour: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="What an hour of the device costs; empty: costs are not told.",
+    )
+    currency: str = Field(
+        default="USD", pattern=r"^[A-Z]{3}$", description="What costs are in, as ISO 4217 has it."
+    )
+
     max_image_px: int = Field(default=100_000_000, ge=1, description="Largest image, pixels.")
     max_image_bytes: int = Field(
         default=512 * 2**20, ge=1, description="Largest image file, bytes."

@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from storage.settings import Settings
 from tasks.live_model import local_reference, resolve_reference
 from vision.clip import Labeller, load_label_set, load_labeller
+from vision.devices import chosen_device, device_name
 from vision.models import resolve_model
 from vision.sam2 import PRESETS, Precision, Segmenter, load_segmenter, params_id
 
@@ -86,6 +87,7 @@ class Compute:
         compiled: Whether the image encoder is compiled first.
         most_slots: Images computed at once on a processor, if so many cores are free. A cluster
             gives a task one core, whatever the machine has.
+        accelerators: What a process has of them: 0.5 where two processes share one.
     """
 
     device: str = "auto"
@@ -93,6 +95,7 @@ class Compute:
     images_per_batch: int = 8
     compiled: bool = False
     most_slots: int = 8  # each holds the activations of an image
+    accelerators: float = 1.0
 
     @classmethod
     def of(cls, settings: Settings) -> "Compute":
@@ -103,7 +106,12 @@ class Compute:
             settings.images_per_batch,
             settings.compile,
             cls.most_slots if settings.engine == "threads" else 1,
+            1.0 if settings.engine == "threads" else settings.gpus_per_task or 1.0,
         )
+
+    def device_name(self) -> str:
+        """Name of the device, as this machine would choose it; see `vision.devices`."""
+        return device_name(chosen_device(self.device))
 
 
 @dataclass(frozen=True)
@@ -189,14 +197,17 @@ class ComputeSlots:
         self._entrance = Lock()
 
     @contextmanager
-    def taken(self, every: bool = False) -> Iterator[None]:
-        """Hold a slot, or all of them, as soon as they are free."""
+    def taken(self, every: bool = False) -> Iterator[float]:
+        """Hold a slot, or all of them, as soon as they are free; yields their share of the device.
+
+        Slots are equal shares, so that what all of them hold in a second is one device second.
+        """
         number = self.count if every else 1
         with self._entrance:
             for _ in range(number):
                 self._free.acquire()
         try:
-            yield
+            yield number / self.count
         finally:
             self._free.release(number)
 

@@ -8,10 +8,12 @@ from storage.queries import named_query
 from storage.session import connect
 from storage.settings import Settings
 from tasks.curation import CurationSummary, count_curated
+from tasks.device_budget import NightPlan, measured_speed, plan_night
+from tasks.device_use import cost_of
 from tasks.drops import survey_inbox
 from tasks.live_model import LiveModel, live_model
 from tasks.models import ModelChoice
-from tasks.pending_images import list_pending_images
+from tasks.pending_images import PendingImage, list_pending_images
 
 _TOTALS = """
 SELECT
@@ -38,6 +40,8 @@ class LastRun:
         outputs: Rows they wrote.
         first_at: When the first of them was finished, UTC.
         last_at: When the last of them was finished, UTC.
+        device_seconds: How long models held their device, s; None where it was not measured.
+        devices: What they computed on.
     """
 
     run_id: str
@@ -47,6 +51,8 @@ class LastRun:
     outputs: int
     first_at: datetime
     last_at: datetime
+    device_seconds: float | None
+    devices: list[str]
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,10 @@ class Overview:
         model_id: The segmenter of the settings.
         label_set_id: The label set of the settings, with its labeller.
         live: The live model of the root, with the promotion that made it so.
+        images_deferred: How many of them the next run would leave for a later one.
+        deferred_because: Why; empty where none is left.
+        cost: What the newest run's device seconds cost; None where no price is set.
+        currency: What the cost is in.
         curation: How many new curated masks there are, and how many it takes.
         quarantine_days: How many days the next field looks back.
         quarantine: What was refused in that time, by rule.
@@ -76,6 +86,10 @@ class Overview:
     drops_waiting: list[str]
     drops_uploading: list[str]
     images_pending: int
+    images_deferred: int
+    deferred_because: str
+    cost: float | None
+    currency: str
     model_id: str
     label_set_id: str
     live: LiveModel
@@ -100,14 +114,21 @@ def overview(settings: Settings, dataset: str, choice: ModelChoice, days: int) -
         refused = session.execute(_QUARANTINE, scope | {"days": days}).fetchall()
     inbox = survey_inbox(settings.root, dataset, settings.drop_quiet_seconds)
     pending = list_pending_images.fn(settings.root, dataset, choice, settings.batch_images)
+    plan = _next_night(settings, choice, pending)
+    last_runs = [LastRun(*row) for row in stages]
+    seconds = sum(run.device_seconds or 0 for run in last_runs)
     return Overview(
         dataset=dataset,
         images=totals[0],
         segments=totals[1],
-        last_runs=[LastRun(*row) for row in stages],
+        last_runs=last_runs,
         drops_waiting=[place.prefix for place in inbox.complete],
         drops_uploading=[place.prefix for place in inbox.uploading],
         images_pending=sum(map(len, pending)),
+        images_deferred=plan.images_left(len(plan.tonight)),
+        deferred_because=plan.why_left(len(plan.tonight)),
+        cost=cost_of(seconds, settings.gpu_cost_per_hour),
+        currency=settings.currency,
         model_id=choice.model_id,
         label_set_id=choice.label_set_id,
         live=live_model(settings.root),
@@ -115,3 +136,13 @@ def overview(settings: Settings, dataset: str, choice: ModelChoice, days: int) -
         quarantine_days=days,
         quarantine=dict(refused),
     )
+
+
+def _next_night(
+    settings: Settings, choice: ModelChoice, pending: list[list[PendingImage]]
+) -> NightPlan:
+    """What the next run does, on whatever the newest was done: this may be another machine."""
+    speed = None
+    if settings.gpu_seconds_budget is not None:
+        speed = measured_speed.fn(settings.root, choice, None)
+    return plan_night(pending, settings.gpu_seconds_budget, speed)

@@ -13,7 +13,7 @@ from tasks.models import ModelChoice
 _IMAGES = """
 SELECT image_id, min(uri), min(file_name), min(drop_id), dataset, min(width_px), min(height_px)
 FROM images
-WHERE dataset = $dataset GROUP BY image_id, dataset ORDER BY image_id
+WHERE dataset = $dataset GROUP BY image_id, dataset ORDER BY min(ingested_at), image_id
 """
 
 
@@ -34,7 +34,9 @@ class PendingImage:
 def list_pending_images(
     root: str, dataset: str, choice: ModelChoice, batch_images: int, limit: int | None = None
 ) -> list[list[PendingImage]]:
-    """Batches of the dataset's images that these models have not finished.
+    """Batches of the dataset's images that these models have not finished, oldest drops first.
+
+    Of a drop the images are in the order of their ids. What a run leaves is first in the next one.
 
     Batches never mix drops and depend on the drop alone, so that two runs at once form the same
     ones and the second finds them committed, even while other drops arrive.
@@ -62,7 +64,7 @@ def list_pending_images(
         image = PendingImage(*row)
         by_drop.setdefault(image.drop_id, []).append(image)
     batches = []
-    for _, members in sorted(by_drop.items()):
+    for members in by_drop.values():
         for start in range(0, len(members), batch_images):
             batch = [
                 image

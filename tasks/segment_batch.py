@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,10 @@ class BatchSummary:
         points_per_batch: Points that were decoded at once in the end; 0 where nothing was done.
         images_per_batch: Images that were encoded at once in the end, likewise.
         worker: Machine and process that did it.
+        device_seconds: How long its models held the device, s. Where a device computes several
+            images at once each counts for its share, so that the batches of a process take no more
+            than the time that passed.
+        device: What computed: `cpu`, or the name of the accelerator; empty where nothing was done.
     """
 
     images: int
@@ -66,6 +71,8 @@ class BatchSummary:
     points_per_batch: int = 0
     images_per_batch: int = 0
     worker: str = ""
+    device_seconds: float = 0.0
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,10 +139,13 @@ def segment_batch(
     started = time.perf_counter()
     models, slots = load_models(choice, compute), compute_slots(compute)
     found: dict[PendingImage, Segments | Refusal] = {}
-    for image, outcome in _Work(store, models, slots, attempts, max_image_px).outcomes(batch):
+    work = _Work(store, models, slots, attempts, max_image_px)
+    for image, outcome in work.outcomes(batch):
         found[image] = outcome
         if on_image:
             on_image(image.file_name)
+    device = models.segmenter.device_name
+    device_seconds = work.held_seconds * (1 if device == "cpu" else compute.accelerators)
     refused = _store_refusals(lake, unit, life, found)
     cut = {
         image: of
@@ -156,6 +166,8 @@ def segment_batch(
         outputs=len(segments),
         run_id=run_id,
         image_ids=image_ids,
+        device_seconds=device_seconds,
+        device=device,
         life=life,
         **models_used,
     )
@@ -168,6 +180,8 @@ def segment_batch(
         points_per_batch=models.segmenter.points_per_batch,
         images_per_batch=models.segmenter.images_per_batch,
         worker=f"{socket.gethostname()}:{os.getpid()}",
+        device_seconds=device_seconds,
+        device=device,
     )
 
 
@@ -205,7 +219,11 @@ def segment_images(models: LoadedModels, images: Sequence[Pixels]) -> list[Segme
 
 
 class _Work:
-    """How a batch is worked through: some images read while others are computed."""
+    """How a batch is worked through: some images read while others are computed.
+
+    Attributes:
+        held_seconds: How long the device was held so far, s.
+    """
 
     def __init__(
         self,
@@ -220,6 +238,8 @@ class _Work:
         self._slots = slots
         self._attempts = attempts
         self._max_image_px = max_image_px
+        self._adding = Lock()
+        self.held_seconds = 0.0
 
     def outcomes(
         self, batch: Sequence[PendingImage]
@@ -250,10 +270,13 @@ class _Work:
         refused = [(image, rgb) for image, rgb in read if isinstance(rgb, Refusal)]
         if not good:
             return [*refused]
-        with ExitStack() as after, self._slots.taken(every=nothing_beside):
+        with ExitStack() as after, self._slots.taken(every=nothing_beside) as share:
+            began = time.perf_counter()
             attempt = self._attempts.begin([image.image_id for image, _ in good])
             after.callback(self._attempts.end, attempt)
             found = self._compute(good)
+            with self._adding:
+                self.held_seconds += share * (time.perf_counter() - began)
         return [*refused, *zip((image for image, _ in good), found, strict=True)]
 
     def _compute(

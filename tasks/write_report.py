@@ -9,6 +9,7 @@ from storage.lake import Lake
 from storage.objects import open_store
 from storage.versions import Versions
 from tasks.live_model import live_model
+from tasks.device_use import DeviceUse
 from tasks.models import ModelChoice
 from tasks.report.data import Progress, ReportData, StageTime
 
@@ -21,6 +22,7 @@ def write_report(
     name: str,
     *,
     stages: Sequence[StageTime] = (),
+    device: DeviceUse | None = None,
     next_commands: Sequence[tuple[str, str]] = (),
     progress: Progress | None = None,
 ) -> tuple[ReportData, str]:
@@ -32,6 +34,7 @@ def write_report(
         choice: The models whose segments are shown.
         name: Name of the page, without its ending.
         stages: How long each stage of the run took.
+        device: What the run took of its device.
         next_commands: What to try next, and the command for it.
         progress: Told after each picture.
 
@@ -41,7 +44,13 @@ def write_report(
     from tasks.report.render import write_report_files
 
     data = report_data(
-        root, dataset, choice, stages=stages, next_commands=next_commands, progress=progress
+        root,
+        dataset,
+        choice,
+        stages=stages,
+        device=device,
+        next_commands=next_commands,
+        progress=progress,
     )
     return data, write_report_files(open_store(root), data, name)
 
@@ -52,6 +61,7 @@ def report_data(
     choice: ModelChoice,
     *,
     stages: Sequence[StageTime] = (),
+    device: DeviceUse | None = None,
     next_commands: Sequence[tuple[str, str]] = (),
     progress: Progress | None = None,
     versions: Versions | None = None,
@@ -69,6 +79,7 @@ def report_data(
         label_set_id=choice.label_set_id,
         title=f"SegMill: {dataset}",
         stages=stages,
+        device=device,
         next_commands=next_commands,
         facts=(
             ("preset", choice.preset),

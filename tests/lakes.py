@@ -82,7 +82,7 @@ def ingest(lake, unit, images, refused=()):
     lake.commit_unit(stage="ingest", unit_id=unit, subject="drop", inputs=1, outputs=len(images))
 
 
-def cut(lake, unit, images, segments, **settings):
+def cut(lake, unit, images, segments, *, device_seconds=None, device=None, run_id=None, **settings):
     """Store segments as one unit of work with these settings, on images with and without any."""
     ids = {"model_id": "model", "params_id": "params", "label_set_id": "labels"} | settings
     lake.append("segments", [row | ids for row in segments], unit)
@@ -93,5 +93,8 @@ def cut(lake, unit, images, segments, **settings):
         inputs=len(images),
         outputs=len(segments),
         image_ids=images,
+        run_id=run_id,
+        device_seconds=device_seconds,
+        device=device,
         **ids,
     )

@@ -44,6 +44,11 @@ class Segmenter(Protocol):
     points_per_batch: int
     images_per_batch: int
 
+    @property
+    def device_name(self) -> str:
+        """What computes: `cpu`, or the name of the accelerator."""
+        ...
+
     def segment(self, rgb: npt.NDArray[np.uint8]) -> list[Mask]:
         """Return the masks of an image, best first.
 

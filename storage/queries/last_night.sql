@@ -19,6 +19,8 @@ SELECT
     sum(inputs)::BIGINT AS inputs,
     sum(outputs)::BIGINT AS outputs,
     min(committed_at) AS first_at,
-    max(committed_at) AS last_at
+    max(committed_at) AS last_at,
+    sum(device_seconds) AS device_seconds,
+    coalesce(list(DISTINCT device ORDER BY device) FILTER (device IS NOT NULL), []) AS devices
 FROM mine JOIN newest USING (stage, run_id)
 GROUP BY run_id, stage ORDER BY first_at, stage

@@ -34,6 +34,19 @@ UNITS = table_schema(
     column("model_id", pa.string(), "Model that was used.", nullable=True),
     column("params_id", pa.string(), "Parameters that were used.", nullable=True),
     column("label_set_id", pa.string(), "Label set that was used.", nullable=True),
+    column(
+        "device_seconds",
+        pa.float64(),
+        "How long the models held the device; null where none was used, or it was not measured.",
+        "s",
+        nullable=True,
+    ),
+    column(
+        "device",
+        pa.string(),
+        "What they computed on: cpu, or the name of the accelerator.",
+        nullable=True,
+    ),
 )
 
 QUARANTINE = table_schema(

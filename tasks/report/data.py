@@ -1,9 +1,11 @@
 """What a report says, as plain values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
+
+from tasks.device_use import DeviceUse
 
 
 class Progress(Protocol):
@@ -127,6 +129,7 @@ class ReportData:
         labels: one row per label, the most frequent first.
         quarantine: what was set aside, or the first part of it; `totals` has the number.
         stages: in the order they ran.
+        device: what the run took of its device, and which images it left; None where none ran.
         pages: pictures of the gallery.
         facts: (name, value) pairs such as model and label set.
         next_commands: (what it does, command) pairs to try next.
@@ -139,6 +142,7 @@ class ReportData:
     labels: tuple[LabelRow, ...] = ()
     quarantine: tuple[QuarantineRow, ...] = ()
     stages: tuple[StageTime, ...] = ()
+    device: DeviceUse | None = None
     pages: tuple[PageOverlay, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     next_commands: tuple[tuple[str, str], ...] = field(default=())
@@ -154,5 +158,6 @@ def report_json(data: ReportData) -> Mapping[str, Any]:
         "labels": [vars(row) for row in data.labels],
         "quarantine": [vars(row) for row in data.quarantine],
         "stages": [vars(row) for row in data.stages],
+        "device": None if data.device is None else asdict(data.device),
         "facts": dict(data.facts),
     }

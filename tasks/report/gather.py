@@ -11,6 +11,7 @@ from storage.objects import ObjectNotFoundError, ObjectStore
 from storage.session import connect
 from storage.settings import get_settings
 from storage.versions import Versions
+from tasks.device_use import DeviceUse
 from tasks.report.data import (
     LabelRow,
     PageOverlay,
@@ -88,6 +89,7 @@ def gather_report(
     label_set_id: str | None = None,
     title: str = "SegMill report",
     stages: Sequence[StageTime] = (),
+    device: DeviceUse | None = None,
     max_pages: int = 24,
     min_score: float = 0.0,
     max_px: int | None = None,
@@ -110,6 +112,7 @@ def gather_report(
         label_set_id: only segments labelled from this set.
         title: heading of the report.
         stages: how long each stage of the run took.
+        device: what the run took of its device.
         max_pages: most pictures in the gallery; more pages than that are sampled evenly.
         min_score: segments with a lower label score are left out of the pictures (not of the
             statistics).
@@ -153,6 +156,7 @@ def gather_report(
         labels=tuple(LabelRow(*row) for row in labels),
         quarantine=tuple(QuarantineRow(*row[:-1]) for row in quarantine),
         stages=tuple(stages),
+        device=device,
         pages=pages,
         facts=tuple((name, value) for name, value in (*ids, *facts) if value),
         next_commands=tuple(next_commands),

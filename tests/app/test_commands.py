@@ -150,6 +150,56 @@ def test_a_dry_run_names_the_work_and_writes_nothing(segmill, drop, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_budget_defers_images_and_every_command_says_so(segmill, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGMILL_BATCH_IMAGES", "1")
+    monkeypatch.setenv("SEGMILL_DEVICE", "cpu")
+    monkeypatch.setenv("SEGMILL_GPU_COST_PER_HOUR", "3600")
+    write_box_drop(tmp_path / "drop", [[((4, 4, 10, 8 + n), RED)] for n in range(3)])
+    segmill("ingest", tmp_path / "drop")
+    tiny = ["--gpu-seconds-budget", "1e-6"]
+    planned = segmill("segment", *tiny, "--dry-run")
+    assert "images to do: 3" in planned.out.decode()
+    assert "no batch of this model and preset was measured" in planned.out.decode()
+    first = segmill("segment", *tiny, "--json").json()
+    assert (first["images"], first["device"]["images_deferred"]) == (1, 2)
+    assert first["device"]["cost"] == pytest.approx(first["device"]["seconds"]["cpu"], abs=1e-3)
+
+    planned = segmill("nightly", *tiny, "--dry-run", "--json").json()
+    assert (len(planned["images"]), len(planned["deferred"])) == (1, 1)
+    assert planned["expected_seconds"] > planned["budget_seconds"]
+    assert "as measured on cpu" in planned["deferred_because"]
+    text = segmill("segment", *tiny, "--dry-run").out.decode()
+    assert "images to do: 1" in text
+    assert "images deferred, for the budget of 1e-06 s is for 0 images" in text
+    assert "the mean of the last 1 batch" in text
+    limited = segmill("segment", *tiny, "--max-batches", "1", "--dry-run", "--json").json()
+    assert (len(limited["images"]), limited["deferred"]) == (1, [])
+
+    monkeypatch.setenv("SEGMILL_GPU_SECONDS_BUDGET", "1e-6")
+    status = segmill("status", "--json").json()
+    assert (status["images_pending"], status["images_deferred"]) == (2, 1)
+    assert status["last_runs"][-1]["devices"] == ["cpu"]
+    assert status["cost"] == pytest.approx(status["last_runs"][-1]["device_seconds"])
+    text = segmill("status").out.decode()
+    assert "2 images to segment, 1 of them not in the next run: the budget of" in text
+    assert "s on cpu, 0.0" in text
+    done = segmill("segment")
+    assert "device: " in done.err
+    assert "deferred: 1 image: the budget of" in done.err
+    last = segmill("nightly")
+    assert "on cpu" in last.out.decode()
+    assert "deferred" not in last.out.decode()
+    spent = segmill("query", "cost_per_night", "--format", "json", "--param", "cost_per_hour=2")
+    assert [(row["images"], row["device"]) for row in spent.json()] == [(3, "cpu")]
+
+
+@pytest.mark.parametrize("budget", ["0", "-1", "nan", "inf", "many"])
+def test_a_budget_that_is_none_is_wrong_use(segmill, budget):
+    answer = segmill("segment", "--gpu-seconds-budget", budget)
+    assert answer.code == 2
+    assert "gpu-seconds-budget" in answer.err
+
+
 def test_check_accepts_a_good_drop_and_points_at_what_is_wrong(segmill, drop, tmp_path):
     assert segmill("check", drop).code == 0
     path = drop / "annotations.json"

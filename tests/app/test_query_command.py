@@ -60,7 +60,7 @@ def test_the_sql_of_a_recipe_can_be_changed_and_asked(filled, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["biggest"], "Unknown query 'biggest'; expected one of coverage_per_image"),
+        (["biggest"], "Unknown query 'biggest'; expected one of cost_per_night"),
         (["../label_stats"], "Unknown query"),
         (["largest_segments", "--param", "limits=3"], "a value for $limits is not used"),
         (["largest_segments", "--param", "limit=many"], "Could not convert string 'many'"),

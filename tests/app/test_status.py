@@ -51,6 +51,9 @@ def test_a_night_is_told_stage_by_stage(status, command, root):
     assert len({run["run_id"] for run in told["last_runs"]}) == 1
     assert "one run" in command("status", "--dataset", "boxes").out
     assert (told["images"], told["images_pending"]) == (1, 0)
+    assert (told["images_deferred"], told["deferred_because"], told["cost"]) == (0, "", None)
+    assert [run["devices"] for run in told["last_runs"]] == [[], ["cpu"], []]
+    assert [run["device_seconds"] is None for run in told["last_runs"]] == [True, False, True]
     assert (told["drops_waiting"], told["drops_uploading"]) == ([], ["inbox/slow/"])
     assert told["curation"] == {"new": 2, "needed": 3, "ready": False}
     assert sum(told["quarantine"].values()) >= 1

@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from app.terminal import print_summary, print_table, stage_progress
+from tasks.device_use import DeviceUse
 from tasks.report.data import LabelRow, QuarantineRow, ReportData, StageTime, Totals
 
 LONG_URI = "s3://bucket/" + "long-prefix/" * 20 + "reports/nightly.html"
@@ -38,6 +39,15 @@ def printed(data, **options):
     target = console()
     print_summary(data, console=target, **options)
     return target.file.getvalue()
+
+
+def test_the_summary_says_what_the_device_took_and_what_waits():
+    use = DeviceUse({"cpu": 40.0}, 1200, "the budget of 30 s is spent", 30.0, 0.25)
+    text = printed(summary(device=use))
+    assert "40 s on cpu, 0.2500 USD" in text
+    assert "1,200 images: the budget of 30 s is spent" in text
+    assert "Device" not in printed(summary(device=DeviceUse()))
+    assert "Device" not in printed(summary())
 
 
 def test_the_summary_has_every_number_and_reason():

@@ -15,7 +15,10 @@ from tests.drops import BLUE, GRAY, GREEN, RED, write_box_drop
 
 MONDAY = [[((4, 4, 10, 8), RED), ((30, 20, 12, 10), BLUE)], [((2, 30, 20, 10), RED)]]
 SHARED = [((10, 10, 6, 6), GREEN), ((40, 8, 9, 9), GRAY)]
-TIMES = {"unit_id", "run_id", "created_at", "ingested_at", "at", "committed_at", "computed_from"}
+TIMES = {
+    "unit_id", "run_id", "created_at", "ingested_at", "at", "committed_at", "computed_from",
+    "device_seconds",
+}  # fmt: skip
 TABLES = ["images", "annotations", "segments", "image_labels", "label_stats", "quarantine", "units"]
 
 

@@ -17,7 +17,9 @@ from storage.errors import (
     UnknownTableError,
 )
 from storage.lake import Lake
+from storage.maintenance import maintain_table
 from storage.schemas import TABLES
+from storage.session import connect
 
 Row = Callable[..., dict[str, Any]]
 
@@ -137,6 +139,8 @@ def test_a_finished_unit_says_what_it_did(lake: Lake):
         "model_id": "model",
         "params_id": "params",
         "label_set_id": "labels",
+        "device_seconds": 1.25,
+        "device": "cpu",
     }
     assert lake.commit_unit(unit_id="unit", **values)
     assert not lake.commit_unit(unit_id="unit", **values)
@@ -162,6 +166,46 @@ def test_a_column_added_to_the_schema_is_null_in_old_rows(
     local_lake.append("segments", [segment(code_version="2")], "new")
     found = local_lake.read("segments", False).to_pylist()
     assert {row["unit_id"]: row["code_version"] for row in found} == {"old": None, "new": "2"}
+
+
+def test_units_of_a_lake_from_before_seconds_were_measured_stay_and_have_none(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+):
+    about = {"stage": "segment", "subject": "b", "inputs": 1, "outputs": 0, "model_id": "m"}
+    newer = TABLES["units"]
+    older = newer
+    for name in ("device_seconds", "device"):
+        older = older.remove(older.get_field_index(name))
+
+    def commit_as_older(unit: str) -> None:
+        row = about | {"committed_at": datetime.now(UTC), "image_ids": [unit]}
+        with monkeypatch.context() as patched:
+            patched.setitem(TABLES, "units", older)
+            assert lake.append("units", [row], unit)
+
+    def seconds() -> dict[str, Any]:
+        found = lake.read("units").to_pylist()
+        return {row["unit_id"]: (row["device_seconds"], row["device"]) for row in found}
+
+    commit_as_older("old")
+    assert seconds() == {"old": (None, None)}
+    assert lake.unit_version("old") == 1
+    then = lake.version("units")
+    measured = {"device_seconds": 2.5, "device": "cpu"}
+    assert lake.commit_unit(unit_id="new", image_ids=["new"], **about, **measured)
+    assert not lake.commit_unit(unit_id="old", image_ids=["old"], **about, **measured)
+    commit_as_older("a worker that is still older")
+    expected = {
+        "old": (None, None),
+        "new": (2.5, "cpu"),
+        "a worker that is still older": (None, None),
+    }
+    assert seconds() == expected
+    assert maintain_table(lake, "units").merged == 3
+    assert seconds() == expected
+    with connect(lake, {"units": then}) as session:
+        found = session.execute("SELECT unit_id, device_seconds FROM units").fetchall()
+    assert found == [("old", None)]
 
 
 def test_a_column_stored_with_another_type_is_named(local_lake: Lake, segment: Row):

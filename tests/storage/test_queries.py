@@ -9,6 +9,7 @@ from storage.lake import Lake
 from storage.queries import named_query, query_names
 from storage.schemas import TABLES
 from storage.session import read_only_query
+from tests.lakes import cut
 
 Row = Callable[..., dict[str, Any]]
 ALL = {"dataset": None, "model_id": None, "params_id": None, "label_set_id": None}
@@ -31,6 +32,7 @@ EXPORTED = {
     "audit": False,
     "seed": 1,
     "pool": 9,
+    "device": None,
 }
 SETTINGS = {"model_id": "model", "params_id": "params", "label_set_id": "labels"}
 
@@ -194,6 +196,34 @@ def test_counts_tell_the_rows_of_finished_units(local_lake: Lake, segment: Row, 
         "segments": 0,
         "units": 1,
     }
+
+
+def test_the_speed_of_a_device_is_that_of_its_latest_units(local_lake: Lake):
+    def speed(**changes: Any) -> list[tuple[Any, ...]]:
+        parameters = {"model_id": "model", "params_id": "params", "device": None, "most": 2}
+        found = read_only_query(local_lake, named_query("device_speed"), parameters | changes)
+        return [tuple(row.values()) for row in found.to_pylist()]
+
+    images = [str(number) for number in range(9)]
+    cut(local_lake, "before seconds were measured", images[:1], [])
+    assert speed() == []
+    cut(local_lake, "slow once", images[1:2], [], device_seconds=100.0, device="cpu")
+    cut(local_lake, "two", images[2:4], [], device_seconds=4.0, device="cpu")
+    cut(local_lake, "four", images[4:8], [], device_seconds=2.0, device="cpu")
+    assert speed() == [("cpu", 1.0, 2, 6)]
+    cut(local_lake, "none could be read", images[8:], [], device_seconds=0.0, device="cpu")
+    assert speed() == [("cpu", 1.0, 2, 6)]
+    assert speed(most=9) == [("cpu", 106 / 7, 3, 7)]
+    cut(local_lake, "on a GPU", ["x"], [], device_seconds=0.25, device="NVIDIA H100")
+    assert speed() == [("NVIDIA H100", 0.25, 1, 1)], "whatever the newest was done on"
+    assert speed(device="cpu") == [("cpu", 1.0, 2, 6)]
+    assert speed(device="mps") == []
+    other = {"device_seconds": 9.0, "device": "cpu"}
+    cut(local_lake, "other model", ["x"], [], model_id="other", **other)
+    cut(local_lake, "other parameters", ["x"], [], params_id="other", **other)
+    cut(local_lake, "other labels", ["x"], [], label_set_id="other", **other)
+    assert speed(device="cpu") == [("cpu", 11 / 5, 2, 5)], "labels make no difference"
+    assert speed(model_id="other") == speed(params_id="other") == [("cpu", 9.0, 1, 1)]
 
 
 @pytest.mark.parametrize("name", query_names())

@@ -1,6 +1,6 @@
 """Every recipe against a lake counted by hand."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_every_recipe_says_what_it_answers_and_runs_on_an_empty_lake(local_lake,
 
 def test_recipes_are_no_queries_of_the_engine():
     assert not set(recipe_names()) & set(query_names())
-    with pytest.raises(UnknownQueryError, match="'counts'; expected one of coverage_per_image"):
+    with pytest.raises(UnknownQueryError, match="'counts'; expected one of cost_per_night"):
         load_recipe("counts")
 
 
@@ -270,3 +270,32 @@ def test_labels_that_a_night_or_a_model_finds_more_or_less_of_are_named(local_la
     assert len(answer(local_lake, "label_drift", min_change=0.5)) == 2
     assert len(answer(local_lake, "label_drift", limit=1)) == 1
     assert answer(local_lake, "label_drift", dataset="photos") == []
+
+
+def test_a_night_is_told_with_its_seconds_and_what_they_cost(local_lake):
+    ingest(local_lake, "drop", [image_row(name) for name in "abcd"])
+    ingest(local_lake, "other drop", [image_row("e", dataset="photos")])
+    rows = [segment_row("c"), segment_row("d")]
+    on_cpu, on_gpu = {"device": "cpu"}, {"device": "NVIDIA H100"}
+    cut(local_lake, "old", ["a"], [])
+    cut(local_lake, "1", ["b"], [], run_id="1", device_seconds=900.0, **on_cpu)
+    cut(local_lake, "2", ["c", "d"], rows, run_id="1", device_seconds=1800.0, **on_cpu)
+    cut(local_lake, "3", ["e"], [], run_id="2", device_seconds=18.0, **on_gpu)
+    cut(local_lake, "4", ["e"], [], run_id="3", device_seconds=36.0, model_id="z", **on_gpu)
+    found = answer(local_lake, "cost_per_night", cost_per_hour=2)
+    names = ("model_id", "device", "images", "segments", "device_seconds", "cost", "runs")
+    assert columns(found, *names) == [
+        ("model", "NVIDIA H100", 1, 0, 18.0, 0.01, 1),
+        ("model", "cpu", 3, 2, 2700.0, 1.5, 1),
+        ("model", None, 1, 0, None, None, 0),
+        ("z", "NVIDIA H100", 1, 0, 36.0, 0.02, 1),
+    ]
+    today = found[0]["night"]
+    assert abs(today - datetime.now(UTC).date()) <= timedelta(days=1)
+    assert {row["night"] for row in found} == {today}
+    names = ("seconds_per_image", "cost_per_image")
+    assert columns(found, *names)[1] == (900.0, 0.5)
+    assert {row["cost"] for row in answer(local_lake, "cost_per_night")} == {None}
+    assert len(answer(local_lake, "cost_per_night", dataset="comics")) == 2
+    assert len(answer(local_lake, "cost_per_night", model_id="z")) == 1
+    assert answer(local_lake, "cost_per_night", since="2100-01-01") == []

@@ -37,7 +37,8 @@ def cut(segment: Row) -> Callable[..., bool]:
         return lake.commit_unit(
             stage="segment", unit_id=unit, subject="batch", inputs=len(images),
             outputs=len(images), run_id=run, image_ids=images, model_id=model,
-            params_id="params", label_set_id="labels",
+            params_id="params", label_set_id="labels", device_seconds=1.5 * len(images),
+            device="cpu",
         )  # fmt: skip
 
     return commit
@@ -267,6 +268,7 @@ def test_of_a_unit_that_cut_other_images_too_their_rows_stay(
     assert _segments(lake) == _stored(lake) == ["shared-model"]
     (unit,) = [row for row in lake.read("units").to_pylist() if row["stage"] == "segment"]
     assert (unit["image_ids"], unit["inputs"], unit["outputs"]) == (["shared"], 1, 1)
+    assert (unit["device_seconds"], unit["device"]) == (1.5, "cpu")
     assert is_committed(lake.unit_version(unit["unit_id"]))
     assert not is_committed(lake.unit_version("s1"))
 

@@ -101,7 +101,15 @@ def test_settings_are_read_from_the_environment_each_time(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("QUARANTINE_MAX_FRACTION", "1.5"), ("BATCH_IMAGES", "0"), ("DROP_QUIET_SECONDS", "-1")],
+    [
+        ("QUARANTINE_MAX_FRACTION", "1.5"),
+        ("BATCH_IMAGES", "0"),
+        ("DROP_QUIET_SECONDS", "-1"),
+        ("GPU_SECONDS_BUDGET", "0"),
+        ("GPU_SECONDS_BUDGET", "nan"),
+        ("GPU_COST_PER_HOUR", "inf"),
+        ("CURRENCY", "euro"),
+    ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str

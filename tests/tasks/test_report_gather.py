@@ -4,6 +4,7 @@ import pytest
 
 from storage.lake import Lake
 from storage.objects import open_store
+from tasks.device_use import DeviceUse
 from tasks.report.data import StageTime, Totals, report_json
 from tasks.report.gather import as_bytes, gather_report, image_key
 
@@ -93,10 +94,16 @@ def test_an_empty_lake_gives_an_empty_report(tmp_path):
 
 
 def test_figures_can_be_written_as_json(filled):
-    data = gather_report(filled.lake, filled.store, stages=[StageTime("ingest", 1.5)])
+    data = gather_report(
+        filled.lake,
+        filled.store,
+        stages=[StageTime("ingest", 1.5)],
+        device=DeviceUse({"cpu": 1.25}, cost=0.5),
+    )
     figures = json.loads(json.dumps(report_json(data)))
     assert figures["totals"]["segments"] == 5
     assert figures["stages"] == [{"stage": "ingest", "seconds": 1.5, "detail": ""}]
+    assert (figures["device"]["seconds"], figures["device"]["cost"]) == ({"cpu": 1.25}, 0.5)
     assert "pages" not in figures
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tasks.device_use import DeviceUse
 from tasks.report.data import LabelRow, QuarantineRow, ReportData, StageTime, Totals
 from tasks.report.gather import gather_report
 from tasks.report.pages import page_overlay
@@ -138,6 +139,16 @@ def test_an_empty_report_says_so():
     )
     assert "No segments yet." in html and "Nothing was set aside" in html
     assert 'id="gallery"' not in html
+
+
+def test_the_page_says_what_the_device_took_and_which_images_wait():
+    use = DeviceUse({HOSTILE: 75.0}, 3, "the budget of 60 s is spent", 60.0, 1.5, "EUR")
+    page = render_report(report(device=use))
+    assert Page(page).open == []
+    assert "<script>" not in page
+    assert "75 s on" in page and "1.50 EUR" in page
+    assert "3 images: the budget of 60 s is spent" in page
+    assert "deferred" not in render_report(report(device=DeviceUse()))
 
 
 def test_quarantine_rows_left_out_are_counted():

@@ -9,11 +9,12 @@ import pytest
 from storage.lake import Lake
 from storage.objects import open_store
 from storage.session import connect
+from storage.settings import Settings
 from tasks import segment_batch as module
-from tasks.models import Compute, LoadedModels, ModelChoice
+from tasks.models import Compute, ComputeSlots, LoadedModels, ModelChoice
 from tasks.pending_images import PendingImage
 from tasks.segment_batch import segment_batch
-from tests.fakes import ColorLabeller, ComponentSegmenter
+from tests.fakes import ColorLabeller, ComponentSegmenter, PretendClock, TimedSegmenter
 from vision.masks import mask_to_rle
 from vision.segmenter import Mask
 
@@ -78,7 +79,7 @@ def bad_pixels(filled, batch):
     return module.decode_image(data, 10**6).rgb
 
 
-def run(root, batch, segmenter, labeller=None):
+def run(root, batch, segmenter, labeller=None, compute=Compute("cpu")):
     with patch.object(module, "load_models") as load:
         load.return_value = LoadedModels(segmenter, labeller or ColorLabeller())
         return segment_batch.fn(
@@ -86,7 +87,7 @@ def run(root, batch, segmenter, labeller=None):
             root=root,
             choice=CHOICE,
             run_id="r",
-            compute=Compute("cpu"),
+            compute=compute,
             max_image_px=10**6,
         )
 
@@ -236,3 +237,72 @@ def test_what_fails_only_after_others_were_settled_fails_the_batch(
     assert not segmented(filled.root)
     run(filled.root, batch, NestedSegmenter())
     assert len(segmented(filled.root)) == len(batch)
+
+
+def seconds_of(root):
+    rows = Lake.open(root).read("units").to_pylist()
+    return [
+        (row["device_seconds"], row["device"]) for row in rows if row["params_id"] == "params-2"
+    ]
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4])
+def test_a_unit_says_how_long_its_models_held_which_device(filled, batch, monkeypatch, slots):
+    clock = PretendClock()
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "compute_slots", lambda compute: ComputeSlots(slots))
+    summary = run(filled.root, batch, TimedSegmenter(clock, 3.0))
+    # Each image holds one of so many equal places of the device.
+    assert summary.device_seconds == pytest.approx(3.0 * len(batch) / slots)
+    assert summary.device == "cpu"
+    assert seconds_of(filled.root) == [(summary.device_seconds, "cpu")]
+    again = run(filled.root, batch, TimedSegmenter(clock, 3.0))
+    assert (again.device_seconds, again.device) == (0.0, "")
+
+
+def test_reading_images_and_storing_rows_hold_no_device(filled, batch, monkeypatch):
+    clock = PretendClock()
+    monkeypatch.setattr(module, "time", clock)
+
+    def late(function):
+        def slow(*arguments, **others):
+            clock.pass_(1000)
+            return function(*arguments, **others)
+
+        return slow
+
+    monkeypatch.setattr(module, "decode_image", late(module.decode_image))
+    monkeypatch.setattr(module, "segment_rows", late(module.segment_rows))
+    monkeypatch.setattr(module, "compute_slots", lambda compute: ComputeSlots(1))
+    summary = run(filled.root, batch, TimedSegmenter(clock, 3.0))
+    assert summary.seconds > 1000
+    assert summary.device_seconds == pytest.approx(3.0 * len(batch))
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", 6.0), ("NVIDIA H100", 3.0)])
+def test_of_a_shared_accelerator_the_share_counts(filled, batch, monkeypatch, device, expected):
+    clock = PretendClock()
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "compute_slots", lambda compute: ComputeSlots(1))
+    segmenter = TimedSegmenter(clock, 3.0)
+    segmenter.device_name = device
+    compute = Compute("cpu", accelerators=0.5)
+    summary = run(filled.root, batch, segmenter, compute=compute)
+    assert len(batch) == 2
+    assert (summary.device_seconds, summary.device) == (pytest.approx(expected), device)
+
+
+def test_the_settings_say_which_share_of_an_accelerator_a_task_has():
+    half = {"gpus_per_task": 0.5}
+    assert Compute.of(Settings(engine="ray", **half)).accelerators == 0.5
+    assert Compute.of(Settings(engine="dask", gpus_per_task=0)).accelerators == 1
+    assert Compute.of(Settings(engine="threads", **half)).accelerators == 1
+
+
+def test_where_no_image_can_be_read_no_device_is_held(filled, batch):
+    store = open_store(filled.root)
+    for image in batch:
+        store.delete(f"images/{image.image_id[:2]}/{image.uri.split('/')[-1]}")
+    summary = run(filled.root, batch, ComponentSegmenter())
+    assert (summary.quarantined, summary.device_seconds) == (len(batch), 0.0)
+    assert seconds_of(filled.root) == [(0.0, "cpu")]

@@ -5,6 +5,7 @@ Importing this package does not import torch; `load_segmenter` does.
 
 from typing import TYPE_CHECKING
 
+from vision.devices import chosen_device
 from vision.models import resolve_model
 from vision.sam2.parameters import PRESETS, GeneratorParams, Precision, params_id, preset
 from vision.segmenter import Mask, Segmenter
@@ -47,17 +48,13 @@ def load_segmenter(
         ValueError: If there is no such preset.
     """
     # Torch takes seconds to import, and who only reads parameters does not need it.
-    import torch
-
     from vision.sam2.compiling import compile_encoder
     from vision.sam2.config import load_model
     from vision.sam2.generator import AutomaticMaskGenerator
 
     chosen = preset(params) if isinstance(params, str) else params
     source = resolve_model(reference)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_model(source.path, image_size, device)
+    model = load_model(source.path, image_size, chosen_device(device))
     if compiled:
         compile_encoder(model)
     return AutomaticMaskGenerator(model, chosen, source.model_id)

@@ -16,6 +16,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from sam2.utils.amg import is_box_near_crop_edge
 from torchvision.ops import nms
 
+from vision.devices import device_name
 from vision.sam2.candidates import Candidates, join, screen
 from vision.sam2.crops import Crop, image_crops, point_grid
 from vision.sam2.embedding import ImageEmbedding, embed_images
@@ -61,6 +62,11 @@ class AutomaticMaskGenerator:
     def on_accelerator(self) -> bool:
         """Whether the model is on anything but the processor."""
         return bool(self.model.device.type != "cpu")
+
+    @property
+    def device_name(self) -> str:
+        """What computes: `cpu`, or the name of the accelerator."""
+        return device_name(str(self.model.device))
 
     def segment(self, rgb: npt.NDArray[np.uint8]) -> list[Mask]:
         """Return the masks of an image, the one the model rates best first.
