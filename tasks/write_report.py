@@ -8,8 +8,8 @@ from prefect.cache_policies import NO_CACHE
 from storage.lake import Lake
 from storage.objects import open_store
 from storage.versions import Versions
-from tasks.live_model import live_model
 from tasks.device_use import DeviceUse
+from tasks.live_model import live_model
 from tasks.models import ModelChoice
 from tasks.report.data import Progress, ReportData, StageTime
 

@@ -56,18 +56,7 @@ class SharedImage:
         tokens = first.norm3(tokens + first.mlp(tokens))
         weights = self._weights(first.cross_attn_image_to_token, tokens + prompts)
         image = _told(first, weights, tokens, self._image)
-        for layer in others:
-            asking = tokens + prompts
-            tokens = layer.norm1(tokens + layer.self_attn(q=asking, k=asking, v=tokens))
-            placed = image + self._positions
-            seen = _look(layer.cross_attn_token_to_image, tokens + prompts, placed, image)
-            tokens = layer.norm2(tokens + seen)
-            tokens = layer.norm3(tokens + layer.mlp(tokens))
-            weights = _weights(layer.cross_attn_image_to_token, tokens + prompts, placed)
-            image = _told(layer, weights, tokens, image)
-        last = self._transformer.final_attn_token_to_image
-        seen = _look(last, tokens + prompts, image + self._positions, image)
-        return self._transformer.norm_final_attn(tokens + seen), image
+        return _attend(self._transformer, others, tokens, prompts, image, self._positions)
 
     def _look(self, block: Any, asking: torch.Tensor) -> torch.Tensor:
         """What tokens (p, t, c) see in the image."""
@@ -83,6 +72,61 @@ class SharedImage:
         scores = torch.bmm(key.flatten(1, 2), self._query.mT)
         weights: torch.Tensor = scores.unflatten(1, key.shape[1:3]).softmax(2)
         return weights.transpose(0, 1)
+
+
+def attend_apart(
+    transformer: Any, tokens: torch.Tensor, image: torch.Tensor, positions: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Let tokens and images see each other where each point has an image of its own.
+
+    Args:
+        transformer: sam2's.
+        tokens: Shape (p, t, c), float32.
+        image: Shape (p, n, c), float32 or of 16 bits.
+        positions: Shape (1, n, c).
+
+    Returns:
+        Tokens, and the images, in the same shapes.
+    """
+    first, *others = transformer.layers
+    positions = positions.to(image.dtype)
+    asked = first.norm1(first.self_attn(q=tokens, k=tokens, v=tokens))
+    asked, image = _meet(first, asked, tokens, image, positions)
+    return _attend(transformer, others, asked, tokens, image, positions)
+
+
+def _attend(
+    transformer: Any,
+    layers: list[Any],
+    tokens: torch.Tensor,
+    prompts: torch.Tensor,
+    image: torch.Tensor,
+    positions: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What follows the first layer."""
+    for layer in layers:
+        asking = tokens + prompts
+        tokens = layer.norm1(tokens + layer.self_attn(q=asking, k=asking, v=tokens))
+        tokens, image = _meet(layer, tokens, prompts, image, positions)
+    last = transformer.final_attn_token_to_image
+    seen = _look(last, tokens + prompts, image + positions, image)
+    return transformer.norm_final_attn(tokens + seen), image
+
+
+def _meet(
+    layer: Any,
+    tokens: torch.Tensor,
+    prompts: torch.Tensor,
+    image: torch.Tensor,
+    positions: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens look at the image, and tell it what they know."""
+    placed = image + positions
+    seen = _look(layer.cross_attn_token_to_image, tokens + prompts, placed, image)
+    tokens = layer.norm2(tokens + seen)
+    tokens = layer.norm3(tokens + layer.mlp(tokens))
+    weights = _weights(layer.cross_attn_image_to_token, tokens + prompts, placed)
+    return tokens, _told(layer, weights, tokens, image)
 
 
 def _look(
