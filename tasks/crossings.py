@@ -160,8 +160,10 @@ def _to_be_said(session: duckdb.DuckDBPyConnection, dataset: str) -> Crossing | 
 def _crossings(session: duckdb.DuckDBPyConnection, **wanted: str) -> list[Crossing]:
     parameters = {"dataset": None, "crossing_id": None} | wanted
     return [
-        Crossing(*facts, CuratedMark(reviews_version, until))
-        for *facts, reviews_version, until in session.execute(_CROSSED, parameters).fetchall()
+        Crossing(crossing_id, dataset, new, needed, CuratedMark(reviews_version, until))
+        for crossing_id, dataset, new, needed, reviews_version, until in session.execute(
+            _CROSSED, parameters
+        ).fetchall()
     ]
 
 

@@ -9,7 +9,6 @@ from urllib.parse import quote_plus
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from flows.ingest import run_ingest
 from flows.requests import IngestRequest, WatchRequest
@@ -22,17 +21,16 @@ from tasks.notifications import receive_notices
 from tests.drops import RED, write_box_drop
 from tests.faults.night_process import append_without_asking
 from tests.prefect_server import free_port
+from tests.s3_server import s3_process
 
 _numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
 def moto():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    # A process of its own: while the Delta writer waits for it, no thread of this one runs.
+    with s3_process() as url:
+        yield url
 
 
 class Place:
