@@ -3,10 +3,10 @@
 What starts deployments is in `prefect.yaml`; these belong to no single one.
 """
 
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ActionTypes, ChangeFlowRunState
@@ -115,8 +115,13 @@ async def _ensure(
 
 async def _delete(client: PrefectClient, automations: list[Automation]) -> None:
     for automation in automations:
-        with suppress(ObjectNotFound):  # another one was quicker
+        try:
             await client.delete_automation(automation.id)
+        except ObjectNotFound:
+            continue  # another one was quicker
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.NOT_FOUND:
+                raise
 
 
 def _facts(automation: AutomationCore) -> dict[str, Any]:

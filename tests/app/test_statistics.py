@@ -26,7 +26,7 @@ def stats(command, lake, monkeypatch, tmp_path):
     settings = get_settings()
     choice = choose_models.fn(
         model=settings.model, clip_model=settings.clip_model, labels=settings.labels,
-        preset=settings.preset, precision=settings.precision,
+        preset=settings.preset, precision=settings.precision, root=settings.root,
     )  # fmt: skip
     ids = {name: getattr(choice, name) for name in ("model_id", "params_id", "label_set_id")}
     ingest(lake, "drop", [image_row("a"), image_row("b", dataset="photos")])

@@ -55,7 +55,8 @@ def test_a_night_is_told_stage_by_stage(status, command, root):
     assert [run["devices"] for run in told["last_runs"]] == [[], ["cpu"], []]
     assert [run["device_seconds"] is None for run in told["last_runs"]] == [True, False, True]
     assert (told["drops_waiting"], told["drops_uploading"]) == ([], ["inbox/slow/"])
-    assert told["curation"] == {"new": 2, "needed": 3, "ready": False}
+    curation = {"new": 2, "needed": 3, "ready": False, "curated": 2, "too_few": {}}
+    assert told["curation"] == curation
     assert sum(told["quarantine"].values()) >= 1
     assert told["model_id"].startswith("cutter-")
     other = command("status", "--json").json()

@@ -48,9 +48,11 @@ def processes(s3):
 
 
 def writes_of_a_night(s3, processes, drop, broken):
+    # The server is this process, and keeps what other tests have put there.
+    root = f"s3://sweep/undisturbed-{broken}"
     s3.watch()
-    finish(start(processes, "s3://sweep/undisturbed", drop, broken))
-    return list(s3.writes), rows_of("s3://sweep/undisturbed")
+    finish(start(processes, root, drop, broken))
+    return list(s3.writes), rows_of(root)
 
 
 def violations(s3, processes, drop, step, broken=False):
@@ -61,7 +63,7 @@ def violations(s3, processes, drop, step, broken=False):
     points = [(at, answered) for at in range(len(writes)) for answered in (False, True)][::step]
     wrong, deaths = [], 0
     for at, answered in points:
-        root = f"s3://sweep/killed-{at}-{answered}"
+        root = f"s3://sweep/killed-{broken}-{at}-{answered}"
         told = processes.Event()
         victim = start(processes, root, drop, broken, told)
         s3.watch(victim.pid, at, answered)

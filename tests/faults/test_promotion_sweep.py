@@ -307,6 +307,7 @@ def test_of_several_promoters_one_wins_and_the_others_know_it(tmp_path, monkeypa
         assert after.previous_id == before.model_id
 
 
+@pytest.mark.sweep
 def test_the_race_catches_promotions_that_do_not_look(tmp_path):
     wrong, _ = race(str(tmp_path / "root"), tmp_path / "made", 3, 3, "without numbers")
     assert wrong

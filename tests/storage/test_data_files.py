@@ -95,7 +95,7 @@ def test_nan_is_stored_as_null_and_no_reader_skips_what_it_stands_for(local_lake
 
 def test_nan_where_null_is_not_allowed_is_refused(local_lake: Lake):
     row = dict.fromkeys(TABLES["evaluations"].names, "x")
-    row |= {"value": NAN, "images": 1, "evaluated_at": NIGHT}
+    row |= {"value": NAN, "images": 1, "evaluated_at": NIGHT, "per_image": []}
     with pytest.raises(RowsRefusedError, match="column value is required, but is NaN"):
         local_lake.append("evaluations", [row], "unit")
 

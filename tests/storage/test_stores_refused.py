@@ -31,7 +31,8 @@ def rclone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
          "--addr", address, "--auth-key", "test,test", "--config", os.devnull],
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    # boto3 keeps the first credentials that a process finds: the same as in all other tests.
+    # boto3 keeps the first credentials that it finds.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     for name, value in {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -41,16 +42,18 @@ def rclone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     }.items():
         monkeypatch.setenv(name, value)
     quick = Config(connect_timeout=1, retries={"total_max_attempts": 1})
-    client = boto3.client("s3", endpoint_url=f"http://{address}", config=quick)
-    for _ in range(100):
-        try:
-            client.list_buckets()
-            break
-        except BotoCoreError:
-            time.sleep(0.1)
-    yield "s3://bucket/root"
-    server.kill()
-    server.wait()
+    try:
+        client = boto3.client("s3", endpoint_url=f"http://{address}", config=quick)
+        for _ in range(100):
+            try:
+                client.list_buckets()
+                break
+            except BotoCoreError:
+                time.sleep(0.1)
+        yield "s3://bucket/root"
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_a_server_that_ignores_if_none_match_is_refused(
