@@ -384,6 +384,8 @@ class Lake:
                 name=table,
                 description=" ".join(value.decode() for value in schema.metadata.values()),
                 storage_options=self._options,
+                # A retry would make it again, as its second version.
+                commit_properties=CommitProperties(max_commit_retries=0),
             )
         except DeltaError:
             # Another writer made it in between: then it can be opened, else the error stands.

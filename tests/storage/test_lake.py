@@ -1,6 +1,8 @@
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pyarrow as pa
@@ -50,6 +52,21 @@ def test_a_unit_is_appended_once(lake: Lake, segment: Row):
     assert lake.version("segments") == 2  # made empty as version 0, then two commits
     assert lake.has_unit("segments", "unit")
     assert not lake.has_unit("segments", "third")
+
+
+def test_writers_that_meet_at_a_new_table_make_it_once(tmp_path, segment: Row):
+    for number in range(20):
+        root = str(tmp_path / str(number))
+        barrier = Barrier(4)
+
+        def write(writer: int, root: str = root, barrier: Barrier = barrier) -> bool:
+            lake = Lake.open(root)
+            barrier.wait()
+            return lake.append("segments", [segment()], f"unit {writer}")
+
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(write, range(4)))
+        assert Lake.open(root).version("segments") == 4  # made once, then a commit of each
 
 
 def test_a_unit_may_write_to_several_tables(local_lake: Lake, segment: Row, image: Row):
