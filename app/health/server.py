@@ -86,7 +86,8 @@ def _deployments(state: ServerState, wanted: list[dict[str, Any]]) -> list[Findi
     for name, item in zip(names, wanted, strict=True):
         if name not in there:
             continue
-        should = {entry["cron"]: entry.get("active", True) for entry in item.get("schedules", [])}
+        crons = [entry for entry in item.get("schedules", []) if "cron" in entry]
+        should = {entry["cron"]: entry.get("active", True) for entry in crons}
         off = [cron for cron, on in should.items() if on and not there[name].schedules.get(cron)]
         if off:
             found.append(

@@ -162,12 +162,16 @@ class Children:
         return sorted(key.pid for key in left)
 
     def _note(self) -> None:
-        self._seen |= descendants(*(child.process.pid for child in self._children))
+        self._seen |= descendants(*self._running())
         self._noted_at = time.monotonic()
 
     def _left(self) -> set[ProcessKey]:
-        running = {child.process.pid for child in self._children if child.process.poll() is None}
+        running = self._running()
         return alive(self._seen) | {key for key in descendants(os.getpid()) if key.pid in running}
+
+    def _running(self) -> set[int]:
+        # The id of one that ended may be that of a stranger by now.
+        return {child.process.pid for child in self._children if child.process.poll() is None}
 
     def _read(self, name: str, output: IO[bytes]) -> None:
         with output:

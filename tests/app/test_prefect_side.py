@@ -1,5 +1,6 @@
 """doctor, status and watch with a real Prefect server that asks for a password."""
 
+import asyncio
 import base64
 import json
 import subprocess
@@ -9,9 +10,11 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from app.prefect_side import ServerError, _all, require_server
 from tests.drops import RED, write_box_drop
-from tests.prefect_server import prefect_server, run
+from tests.prefect_server import free_port, prefect_server, run
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "somebody:canary-c3f9"
@@ -40,6 +43,26 @@ def events(environment):
     request.add_header("Authorization", f"Basic {token}")
     with urlopen(request) as answer:
         return json.load(answer)["events"]
+
+
+def test_all_pages_of_a_long_list_are_read():
+    there = list(range(7))
+
+    async def read(offset):
+        return there[offset : offset + 3]
+
+    assert asyncio.run(_all(read)) == there
+
+
+def test_a_password_in_the_address_is_not_shown():
+    url = f"http://me:canary@127.0.0.1:{free_port()}/api"
+    with (
+        temporary_settings({PREFECT_API_URL: url}),
+        pytest.raises(ServerError) as failure,
+    ):
+        require_server()
+    assert "canary" not in str(failure.value)
+    assert "http://127.0.0.1" in str(failure.value)
 
 
 @pytest.mark.slow
