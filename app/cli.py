@@ -36,6 +36,8 @@ _RESUMING = {
     ("stats",),
     ("nightly",),
     ("export", "crops"),
+    ("models", "register"),
+    ("models", "promote"),
     ("maintain",),
     ("retract",),
     ("provision",),

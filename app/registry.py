@@ -79,7 +79,7 @@ def register(
         typer.Option(help="How its id begins. \\[default: the file's name]", show_default=False),
     ] = None,
     parent: Annotated[
-        str | None, typer.Option(help="Id of the model that it was trained from.")
+        str | None, typer.Option(help="The model that it was trained from: an id, or demo.")
     ] = None,
     root: Root = None,
     as_json: Json = False,
@@ -96,15 +96,14 @@ def register(
 
       segmill models register hub:facebook/sam2.1-hiera-tiny --dry-run
     """
-    from tasks.live_model import find_registered
+    from tasks.live_model import resolve_reference
+    from tasks.model_facts import known_model_reference
     from tasks.register_model import register_model, verify_weights
 
     chosen = settings_for(root).root
     parent_id = None
     if parent is not None:
-        from storage.model_store import ModelStore
-
-        parent_id = find_registered(parent, ModelStore(chosen)).model_id
+        parent_id = resolve_reference(known_model_reference(chosen, parent), chosen).model_id
     if dry_run:
         found = verify_weights(reference)
         facts: dict[str, Any] = {"model_id": found.model_id, "path": str(found.path)}

@@ -39,8 +39,11 @@ def test_a_model_is_registered_and_listed(command, root, tmp_path):
     dry = command("models", "register", tuned, "--dry-run", "--json")
     assert (dry.code, dry.json()["registered"]) == (0, False)
     assert not root.exists()
-    made = command("models", "register", tuned, "--name", "Comic 7", "--json").json()
+    made = command(
+        "models", "register", tuned, "--name", "Comic 7", "--parent", "demo", "--json"
+    ).json()
     assert (made["registered"], made["model_id"][:8]) == (True, "comic-7-")
+    assert made["parent_id"] == FIRST
     again = command("models", "register", tuned, "--name", "other")
     assert (again.code, "was registered before: comic-7-" in again.err) == (0, True)
     told = command("models", "list", "--json").json()

@@ -12,6 +12,7 @@ import signal
 import boto3
 import pytest
 
+from storage.errors import DamagedFileError
 from storage.model_store import MANIFEST, ModelStore
 from storage.promotions import read_promotions
 from tasks.live_model import live_model
@@ -307,7 +308,9 @@ def test_of_several_promoters_one_wins_and_the_others_know_it(tmp_path, monkeypa
         assert after.previous_id == before.model_id
 
 
-@pytest.mark.sweep
 def test_the_race_catches_promotions_that_do_not_look(tmp_path):
-    wrong, _ = race(str(tmp_path / "root"), tmp_path / "made", 3, 3, "without numbers")
+    root = str(tmp_path / "root")
+    wrong, _ = race(root, tmp_path / "made", 1, 3, "without numbers")
     assert wrong
+    with pytest.raises(DamagedFileError, match="promotion 2 is missing, but 1 is there"):
+        read_promotions(ModelStore(root).lake)
