@@ -95,6 +95,9 @@ def _lines(found: "Overview", root: str) -> list[tuple[str, str]]:
     )
     curation = found.curation
     ready = ": enough to train" if curation.ready else ""
+    if curation.too_few:
+        few = ", ".join(f"{label} {count:,}" for label, count in sorted(curation.too_few.items()))
+        ready += f"; too few to count: {few}"
     refused = ", ".join(f"{rule} {count:,}" for rule, count in found.quarantine.items())
     return [
         *lines,

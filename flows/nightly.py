@@ -1,10 +1,11 @@
-"""nightly: sweep the inbox, ingest, segment, count, and see whether training is worthwhile."""
+"""nightly: sweep the inbox, ingest, segment, count, accept, see whether training is worthwhile."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from prefect import flow
 
+from flows.curate import run_curate, say_ready, wanted_rules
 from flows.engines import task_runner
 from flows.ingest import run_ingest, sound_alarm
 from flows.requests import IngestRequest, NightlyRequest
@@ -13,7 +14,6 @@ from flows.segment import run_segment
 from flows.stats import run_stats
 from flows.summaries import NightlySummary
 from storage.settings import Settings
-from tasks.curation import count_curated
 from tasks.models import choose_models
 from tasks.report.data import ReportData
 from tasks.write_report import write_report
@@ -27,12 +27,13 @@ def run_nightly(
 ) -> tuple[NightlySummary, ReportData | None]:
     """Run all stages with one choice of models; the report's figures come along."""
     choice = run.call(choose_models, **request.models(settings))
+    rules = wanted_rules(request, settings, run)
     drops = IngestRequest(dataset=request.dataset, source=request.source)
     ingested = run_ingest(drops, settings, run)
     budget_seconds = request.budget_seconds(settings)
     segmented = run_segment(request.dataset, choice, settings, run, budget_seconds=budget_seconds)
     counted = run_stats(request.dataset, choice, settings, run)
-    curation = run.call(count_curated, settings.root, request.dataset, settings.curated_min_new)
+    curated = run_curate(request.dataset, rules, settings, run)
     data, uri = None, None
     if request.report:
         data, uri = run.call(
@@ -50,7 +51,8 @@ def run_nightly(
         ingest=ingested,
         segment=segmented,
         stats=counted,
-        curation=curation,
+        rules=curated.rules,
+        curation=curated.curation,
         report_uri=uri,
         seconds={stage.stage: round(stage.seconds, 3) for stage in run.stages},
     )
@@ -65,7 +67,9 @@ def report_name(dataset: str) -> str:
 @flow(name="nightly", task_runner=task_runner(), flow_run_name="nightly-{request.dataset}")
 def nightly(request: NightlyRequest) -> NightlySummary:
     """Everything a night does, from the inbox to the report."""
-    summary, _ = run_nightly(request, worker_settings(), OnPrefect())
+    settings, run = worker_settings(), OnPrefect()
+    summary, _ = run_nightly(request, settings, run)
     sound_alarm(summary.ingest)
+    say_ready(request.dataset, settings, run)
     summary.ingest.raise_for_bad_drops()
     return summary

@@ -14,6 +14,10 @@ Dataset = Annotated[
         description="The dataset the images belong to.",
     ),
 ]
+Rules = Annotated[
+    str | None,
+    Field(description="Rules by which segments are accepted: a name in configs/, or a YAML file."),
+]
 Source = Annotated[
     str | None,
     Field(description="Folder or s3://bucket/prefix that is one drop; empty: all of the inbox."),
@@ -112,10 +116,18 @@ class StatsRequest(ModelRequest):
     """Count what these models found."""
 
 
+class CurateRequest(Request):
+    """Accept segments by rules, and see whether training has become worthwhile."""
+
+    rules: Rules = None
+    labels: Annotated[str | None, Field(description="The label set that the rules are for.")] = None
+
+
 class NightlyRequest(WorkRequest):
-    """Ingest, segment, count, and see whether training has become worthwhile."""
+    """Ingest, segment, count, accept by rules, and see whether training has become worthwhile."""
 
     source: Source = None
+    rules: Rules = None
     report: Annotated[bool, Field(description="Write a page to reports/ at the end.")] = True
 
 

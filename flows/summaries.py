@@ -7,6 +7,8 @@ from pydantic import BaseModel
 
 from storage.maintenance import TableMaintenance
 from storage.settings import Settings
+from tasks.apply_rules import RulesSummary
+from tasks.crossings import Crossing
 from tasks.curation import CurationSummary
 from tasks.device_budget import NightPlan
 from tasks.device_use import DeviceUse, cost_of
@@ -177,6 +179,22 @@ class SegmentSummary(BaseModel):
     device: DeviceUse
 
 
+class CurateSummary(BaseModel):
+    """What `curate` did.
+
+    Attributes:
+        dataset: The dataset.
+        rules: What rules decided; None without any.
+        curation: Whether training has become worthwhile.
+        crossing: The occasion to train that was said, if there was one.
+    """
+
+    dataset: str
+    rules: RulesSummary | None
+    curation: CurationSummary
+    crossing: Crossing | None = None
+
+
 class NightlySummary(BaseModel):
     """What `nightly` did.
 
@@ -184,6 +202,7 @@ class NightlySummary(BaseModel):
         ingest: New drops.
         segment: New segments.
         stats: Statistics.
+        rules: What rules accepted; None without any.
         curation: Whether training has become worthwhile.
         report_uri: The page about it, if one was asked for.
         seconds: How long each stage took.
@@ -192,6 +211,7 @@ class NightlySummary(BaseModel):
     ingest: IngestSummary
     segment: SegmentSummary
     stats: StatsSummary
+    rules: RulesSummary | None
     curation: CurationSummary
     report_uri: str | None
     seconds: dict[str, float]

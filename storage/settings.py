@@ -67,7 +67,21 @@ class Settings(BaseSettings):
     curated_min_new: int = Field(
         default=500,
         ge=1,
-        description="New curated annotations that make the model worth fine-tuning.",
+        description="New curated masks that make the model worth fine-tuning.",
+    )
+    curated_min_per_label: int = Field(
+        default=0,
+        ge=0,
+        description="Curated masks that a label needs for its new ones to count: of labels with "
+        "fewer there is too little to learn from.",
+    )
+    curation_rules: str | None = Field(
+        default=None,
+        description="Rules by which the nightly run accepts segments: a name in configs/, such as "
+        "curation, or a YAML file; empty: none are.",
+    )
+    reviewer: str | None = Field(
+        default=None, description="Who decides in segmill review; empty: the user of the machine."
     )
     batch_images: int = Field(
         default=32,

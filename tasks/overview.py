@@ -132,7 +132,9 @@ def overview(settings: Settings, dataset: str, choice: ModelChoice, days: int) -
         model_id=choice.model_id,
         label_set_id=choice.label_set_id,
         live=live_model(settings.root),
-        curation=count_curated.fn(settings.root, dataset, settings.curated_min_new),
+        curation=count_curated.fn(
+            settings.root, dataset, settings.curated_min_new, settings.curated_min_per_label
+        ),
         quarantine_days=days,
         quarantine=dict(refused),
     )

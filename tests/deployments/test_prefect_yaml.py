@@ -75,7 +75,8 @@ def test_there_is_a_deployment_of_every_flow():
 
 
 def test_triggers_expect_events_that_flows_emit(deployment):
-    emitted = {events.DROP_SEALED, events.IMAGES_INGESTED, events.SEGMENTS_STORED}
+    emitted = {events.DROP_SEALED, events.IMAGES_INGESTED, events.SEGMENTS_STORED,
+               events.CURATION_READY}  # fmt: skip
     for trigger in deployment.get("triggers", []):
         assert set(trigger["expect"]) <= emitted
 

@@ -55,7 +55,7 @@ def test_a_night_cuts_names_and_counts_what_is_in_the_inbox(mill):
     assert red == [(2, 2, 280, 280, 140.0, 0.2)]
     assert summary.curation.new == 5
     assert summary.curation.ready
-    assert set(summary.seconds) == {"ingest", "segment", "stats"}
+    assert set(summary.seconds) == {"ingest", "segment", "stats", "curate"}
     assert data.totals.segments == 5
     assert "red" in (mill.root / "reports").glob("*.html").__next__().read_text()
 
