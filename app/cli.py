@@ -7,6 +7,7 @@ import typer
 
 from app.calibration import calibrate
 from app.checks import check
+from app.curation import curate
 from app.demo import demo
 from app.doctor import doctor
 from app.exports import export
@@ -20,6 +21,7 @@ from app.provisioning import provision
 from app.queries import query, sql
 from app.registry import models
 from app.retraction import retract
+from app.reviewing import review
 from app.runs import ingest, nightly, segment
 from app.statistics import stats
 from app.status import status
@@ -35,6 +37,7 @@ _RESUMING = {
     ("segment",),
     ("stats",),
     ("nightly",),
+    ("curate",),
     ("export", "crops"),
     ("models", "register"),
     ("models", "promote"),
@@ -66,7 +69,8 @@ def segmill(
 
 
 _VERBS = (
-    demo, ingest, check, masks, segment, stats, nightly, sql, query, predict, calibrate, maintain,
+    demo, ingest, check, masks, segment, stats, nightly, sql, query, predict, calibrate, curate,
+    maintain,
     retract, verify, provision, watch, doctor, status, up,
 )  # fmt: skip
 for verb in _VERBS:
@@ -74,6 +78,7 @@ for verb in _VERBS:
 app.command("open")(open_lake)
 app.add_typer(export, name="export")
 app.add_typer(models, name="models")
+app.add_typer(review, name="review")
 
 
 def main() -> None:

@@ -19,8 +19,10 @@ Output = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export there.")]
 Source = Annotated[
-    Literal["segments", "annotations"],
-    typer.Option(help="What models cut, or what came with the drops."),
+    Literal["segments", "annotations", "curated"],
+    typer.Option(
+        help="What models cut, what came with the drops, or what of both may be trained on."
+    ),
 ]
 OnlyDataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")]
 OnlyLabels = Annotated[

@@ -44,6 +44,7 @@ def _wrong_use() -> tuple[type[Exception], ...]:
 
     from storage import errors
     from tasks.calibrate_labels import NothingToCalibrateError
+    from tasks.curation_rules import CurationRulesError
     from tasks.drops import EmptyDropError
     from tasks.exports.folder import OutputFolderError
     from tasks.exports.selection import NothingToExportError
@@ -60,6 +61,7 @@ def _wrong_use() -> tuple[type[Exception], ...]:
         duckdb.NotSupportedError,
         duckdb.PermissionException,
         ValidationError,
+        CurationRulesError,
         EmptyDropError,
         GateFileError,
         LabelSetError,
@@ -89,6 +91,11 @@ def _wrong_use() -> tuple[type[Exception], ...]:
         *_loaded("deployments.errors", "NotificationBlockError"),
         *_loaded("flows.engines", "EngineMissingError"),
         *_loaded("vision.sam2.architecture", "WeightsFileError"),
+        *_loaded("tasks.choose_segments", "NoSuchSegmentError"),
+        *_loaded("tasks.decision_files", "DecisionFileError"),
+        *_loaded("tasks.review_decisions", "ReviewsRefusedError"),
+        *_loaded("tasks.sample_sheet", "TooManyTilesError"),
+        *_loaded("vision.masks.png", "MaskPngError"),
     )
 
 

@@ -50,7 +50,7 @@ def sql(
     timeout: Timeout = 300,
     root: Root = None,
 ) -> None:
-    """Ask the tables in SQL: drops, images, annotations, segments, label_stats, quarantine, units.
+    """Ask the tables in SQL: images, annotations, segments, curated, label_stats, quarantine...
 
     Examples:
       segmill sql "SELECT label, count(*) FROM segments GROUP BY label"

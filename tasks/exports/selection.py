@@ -14,7 +14,7 @@ from storage.queries import named_query
 from storage.session import connect
 from storage.versions import Versions
 
-Source = Literal["segments", "annotations"]
+Source = Literal["segments", "annotations", "curated"]
 
 _BATCH_ROWS = 2_000
 # What does not fit is sorted on disk, so that the masks of a large table need no more than this.
@@ -31,8 +31,9 @@ class NothingToExportError(ValueError):
 
     def __init__(self, selection: "Selection") -> None:
         other = "annotations" if selection.source == "segments" else "segments"
+        what = "curated masks" if selection.source == "curated" else selection.source
         super().__init__(
-            f"no {selection.source} fit these filters; "
+            f"no {what} fit these filters; "
             f"see what there is with segmill sql, or try --source {other}"
         )
 
@@ -42,11 +43,11 @@ class Selection:
     """What to export.
 
     Attributes:
-        source: the table the masks come from.
+        source: the table the masks come from, or the view `curated`.
         dataset: only this dataset; None takes all.
         labels: only these labels or categories; none takes all.
-        model_id: only what this model cut; annotations have none.
-        min_score: only segments named at least this surely, 0-1; annotations have no score.
+        model_id: only what this model cut; only segments have one to filter by.
+        min_score: only segments named at least this surely, 0-1; likewise.
         split: only images of this split.
         empty_images: whether images on which nothing fits come too.
         versions: older versions of tables to read, by table.
@@ -65,10 +66,11 @@ class Selection:
         """Refuse filters that the source cannot have.
 
         Raises:
-            ValueError: annotations are filtered by model or score.
+            ValueError: anything but segments is filtered by model or score.
         """
-        if self.source == "annotations" and (self.model_id is not None or self.min_score > 0):
-            raise ValueError("annotations have neither model nor score to filter by")
+        if self.source != "segments" and (self.model_id is not None or self.min_score > 0):
+            what = "curated masks" if self.source == "curated" else self.source
+            raise ValueError(f"{what} have neither model nor score to filter by")
 
 
 @dataclass(frozen=True)
