@@ -41,7 +41,8 @@ def segments_named(lake: Lake, names: Sequence[str]) -> list[str]:
         rest = [name for name in wanted if name not in whole and len(name) >= _LEAST_LETTERS]
         # It reads all ids, which is not needed where they are given in full.
         begun = dict(session.execute(_BEGINNING_WITH, {"names": rest}).fetchall()) if rest else {}
-    found, problems = [], []
+    found: list[str] = []
+    problems = []
     for name in wanted:
         matching = [name] if name in whole else begun.get(name, [])
         if len(matching) == 1:

@@ -1,4 +1,4 @@
-"""The models that the settings name: are they there?"""
+"""The models, labels and rules that the settings name: are they there?"""
 
 from app.health.findings import Finding, ok, problem, warning
 from storage.settings import Settings
@@ -13,6 +13,7 @@ def check_models(settings: Settings, store_works: bool = True) -> list[Finding]:
         settings: Of the machine.
         store_works: Whether the root can be read, so that it can be asked for its models.
     """
+    from tasks.curation_rules import CurationRulesError, check_labels, load_rules
     from tasks.models import DEMO_LABELLER_FILE
     from vision.clip import LabelSetError, load_label_set
     from vision.models import resolve_model
@@ -47,6 +48,14 @@ def check_models(settings: Settings, store_works: bool = True) -> list[Finding]:
         found.append(problem("labels", str(error), "correct SEGMILL_LABELS"))
     else:
         found.append(ok("labels", f"{settings.labels} ({labels.label_set_id})"))
+        if settings.curation_rules:
+            try:
+                rules = load_rules(settings.curation_rules)
+                check_labels(rules, labels.names)
+            except CurationRulesError as error:
+                found.append(problem("rules", str(error), "correct SEGMILL_CURATION_RULES"))
+            else:
+                found.append(ok("rules", f"{settings.curation_rules} ({rules.reviewer})"))
     if settings.preset not in PRESETS:
         known = ", ".join(PRESETS)
         found.append(

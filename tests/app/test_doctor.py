@@ -115,6 +115,17 @@ def test_models_that_are_not_there_are_named(ask, here, monkeypatch):
         assert [item[0] for item in ask(check)] == [state], check
 
 
+def test_rules_are_read_and_compared_with_the_labels(ask, here, monkeypatch):
+    assert ask("rules") == []
+    monkeypatch.setenv("SEGMILL_CURATION_RULES", "curation")
+    assert [item[0] for item in ask("rules")] == ["ok"]
+    (here / "rules.yaml").write_text("labels: {pannel: {}}")
+    monkeypatch.setenv("SEGMILL_CURATION_RULES", str(here / "rules.yaml"))
+    ((state, found, do),) = ask("rules")
+    assert (state, "did you mean 'panel'" in found) == ("problem", True)
+    assert do == "correct SEGMILL_CURATION_RULES"
+
+
 def test_a_good_bucket_is_well_and_left_as_it_was(ask, bucket, server):
     ((state, found, _),) = ask("store")
     assert (state, "creates an object once" in found) == ("ok", True)

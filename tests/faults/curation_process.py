@@ -26,7 +26,7 @@ def prepare(root):
 
 
 def curate(root, broken=False, watch=None):
-    """Decide as a person twice, as rules twice, note and say that it is enough, and compact.
+    """Decide as a person and as rules, twice; note and say that it is enough; compact.
 
     Args:
         root: The data root.
@@ -44,7 +44,7 @@ def curate(root, broken=False, watch=None):
     record_reviews(lake, [_decision(segment, broken) for segment in DECIDED], LABELS)
     apply_rules.fn(root, "comics", CurationRules(min_score=0.2))
     record_reviews(lake, [_decision("s4", broken, "reject")], LABELS)
-    apply_rules.fn(root, "comics", CurationRules(min_score=0.4))
+    apply_rules.fn(root, "comics", CurationRules(min_score=0.2))
     crossing = find_crossing.fn(root, "comics", 3, 0, "run")
     if crossing is not None:
         note_said.fn(root, crossing, "run")
