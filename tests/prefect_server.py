@@ -1,6 +1,7 @@
 """A real Prefect server for tests, and what runs beside it."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,38 +19,84 @@ PREFECT = [sys.executable, "-m", "prefect"]
 
 @contextmanager
 def background(command, environment, log):
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
         )
         try:
             yield process
         finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop(process)
+
+
+def stop(process):
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+class PrefectServer:
+    """A server that can be killed, and started again where it was.
+
+    Attributes:
+        environment: Of everything that talks to it.
+        database: Its file, where it is Prefect's own.
+        log: What all its lives wrote.
+    """
+
+    def __init__(self, folder, **settings):
+        self._port = free_port()
+        self._settings = settings
+        self._process = None
+        home = folder / "prefect"
+        self.database = home / "prefect.db"
+        self.log = folder / "server.log"
+        self.environment = os.environ | {
+            "PREFECT_HOME": str(home),
+            "PREFECT_API_URL": f"http://127.0.0.1:{self._port}/api",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "NO_COLOR": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def start(self):
+        command = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(self._port)]
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment | self._settings,
+                stdout=output, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        _wait_until_healthy(self.environment["PREFECT_API_URL"], self._process, self.log)
+
+    def kill(self):
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self):
+        if self._process is not None:
+            stop(self._process)
+
+
+@contextmanager
+def restartable_server(folder, **settings):
+    """Run a server with some settings that a test may kill and start again."""
+    server = PrefectServer(folder, **settings)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @contextmanager
 def prefect_server(folder, **settings):
     """Run a server with some settings; yields the environment of everything that talks to it."""
-    port = free_port()
-    environment = os.environ | {
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "NO_COLOR": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    log = folder / "server.log"
-    command = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with background(command, environment | settings, log) as server:
-        _wait_until_healthy(environment["PREFECT_API_URL"], server, log)
-        yield environment
+    with restartable_server(folder, **settings) as server:
+        yield server.environment
 
 
 def run(command, environment, seconds=240):
@@ -60,7 +107,7 @@ def run(command, environment, seconds=240):
     return done.stdout
 
 
-def free_port():
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
