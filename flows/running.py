@@ -236,8 +236,9 @@ class OnPrefect(Runner):
         return [future.result() for future in begun]
 
     def show_table(self, name: str, rows: list[dict[str, Any]], about: str) -> None:
-        """Store a table as an artifact of the run."""
-        create_table_artifact(rows, key=name, description=about)
+        """Store a table as an artifact of the run, if the server takes it."""
+        with _for_the_eye_only(name):
+            create_table_artifact(rows, key=name, description=about)
 
     @contextmanager
     def _progress(self, total: int) -> Iterator[Callable[[], None]]:
@@ -253,17 +254,22 @@ class OnPrefect(Runner):
             if artifact is None or percent <= shown:
                 return
             shown = percent
-            try:
+            with _for_the_eye_only("the progress"):
                 update_progress_artifact(artifact, float(percent))
-            except (PrefectException, HTTPError) as error:
-                # A picture of the work, which goes on without it.
-                _log.warning("progress is shown no more: %s", error)
-                artifact = None
+                return
+            artifact = None  # each further try would wait for the server, and the work with it
 
         if total > 1:
             about = f"{self._stage}: {total} batches"
-            try:
+            with _for_the_eye_only("the progress"):
                 artifact = cast("UUID", create_progress_artifact(0.0, description=about))
-            except (PrefectException, HTTPError) as error:
-                _log.warning("no progress is shown: %s", error)
         yield ended
+
+
+@contextmanager
+def _for_the_eye_only(what: str) -> Iterator[None]:
+    """Go on without a picture of the work where the server does not take it."""
+    try:
+        yield
+    except (PrefectException, HTTPError) as error:
+        _log.warning("%s is not shown: %s", what, error)

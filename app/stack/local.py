@@ -22,6 +22,23 @@ _STEP_SECONDS = 180.0
 _WORKER_SECONDS = 120.0
 _HOST = "127.0.0.1"
 
+SERVER_SETTINGS = {
+    # Runs lease their place among those of their deployment. In memory, where the server keeps
+    # leases otherwise, they end with it: after a restart runs under way were cancelled when they
+    # renewed theirs, and the place of one that had died was never given back.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+        "prefect.server.concurrency.lease_storage.filesystem"
+    ),
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+"""What the server is told unless the environment says otherwise."""
+
+WORKER_SETTINGS = {
+    # Prefect's ten seconds are for many workers on one server; a drop waits for two of them.
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+}
+"""What workers are told, likewise."""
+
 
 @dataclass(frozen=True)
 class StackPlan:
@@ -61,16 +78,8 @@ class StackPlan:
         chosen["PYTHONPATH"] = os.pathsep.join(paths)
         if self.database:
             chosen["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = self.database
-        default = {
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "DO_NOT_TRACK": "1",
-            # In memory, it is forgotten with the server that a run which died held the only place
-            # of its deployment; then no other run ever gets it.
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
-                "prefect.server.concurrency.lease_storage.filesystem"
-            ),
-        }
-        return default | dict(os.environ) | chosen
+        defaults = SERVER_SETTINGS | WORKER_SETTINGS | {"DO_NOT_TRACK": "1"}
+        return defaults | dict(os.environ) | chosen
 
 
 def port_is_taken(port: int) -> bool:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from prefect.settings import Settings as PrefectSettings
 
+from app.stack.local import SERVER_SETTINGS, WORKER_SETTINGS
 from deployments.work_pools import WORK_POOLS
 from storage.settings import Settings
 from tests.prefect_server import ROOT
@@ -132,6 +133,16 @@ def test_the_server_asks_who_is_there():
     for worker in ("provision", "worker-cpu", "worker-gpu", "worker-gpu-on-cpu"):
         asked = SERVICES[worker]["environment"]["PREFECT_API_AUTH_STRING"]
         assert asked == environment["PREFECT_SERVER_API_AUTH_STRING"]
+
+
+def test_server_and_workers_are_set_as_those_of_segmill_up_and_leases_are_kept():
+    server, image = SERVICES["server"], (FOLDER / "containers/cpu.Dockerfile").read_text()
+    for worker in ("worker-cpu", "worker-gpu", "worker-gpu-on-cpu"):
+        assert WORKER_SETTINGS.items() <= SERVICES[worker]["environment"].items()
+    for name, value in SERVER_SETTINGS.items():
+        assert server["environment"].get(name) == value or f"{name}={value}" in image
+    (volume,) = server["volumes"]
+    assert server["environment"]["PREFECT_HOME"].startswith(volume.split(":")[1] + "/")
 
 
 def test_each_pool_has_a_worker_and_only_the_gpu_image_asks_for_a_gpu():
