@@ -1,0 +1,180 @@
+"""Training images of a folder with COCO JSON, such as COCO itself or the comic layout."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from vision.coco import CheckedDocument, CocoImage, check_document
+from vision.coco.mask_files import MaskFileError, ReadFile
+from vision.finetune.errors import TrainingDataError
+from vision.finetune.training_images import TrainingImage, UnusableImageError, read_pixels
+from vision.images import perceptual_hash
+
+MAIN_DOCUMENT = "annotations.json"
+NEAR_DUPLICATE_BITS = 4
+"""Images whose perceptual hashes differ in no more bits form a group."""
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif")
+_SPLIT_FOLDER = re.compile(r"(train|val)\d*", re.IGNORECASE)
+
+Side = Literal["train", "val"]
+
+
+@dataclass(frozen=True)
+class FolderImages:
+    """What a folder holds.
+
+    Attributes:
+        images: Images with at least one mask.
+        problems: One line for each image or annotation that is left out.
+    """
+
+    images: list[TrainingImage]
+    problems: list[str]
+
+
+def read_folder(folder: Path) -> FolderImages:
+    """Read the COCO documents of a folder: `annotations.json` files, else every `*.json`.
+
+    An image's file is the one with the path that the document says, from the document's folder or
+    from `folder`, or the only one whose path ends like that. Crowds are left out. The split is the
+    one that the document says, or a folder called `train`, `val`, `train2017`, ...; where there is
+    none, near-duplicates form a group, for which every image is read.
+
+    Args:
+        folder: Any folder.
+
+    Raises:
+        TrainingDataError: There is no document, or none has an image with a mask.
+    """
+    if not folder.is_dir():
+        raise TrainingDataError(f"there is no folder {folder}")
+    documents = sorted(folder.rglob("*.json"))
+    documents = [path for path in documents if path.name == MAIN_DOCUMENT] or documents
+    if not documents:
+        raise TrainingDataError(f"{folder} holds no COCO JSON, such as {MAIN_DOCUMENT}")
+    files = _Files(folder)
+    images: dict[str, TrainingImage] = {}
+    problems: list[str] = []
+    for path in documents:
+        name = path.relative_to(folder).as_posix()
+        with path.open("rb") as data:
+            read = _mask_reader(files, path.parent)
+            document = check_document(data, name, path.stat().st_size + 1, read_file=read)
+        problems += [
+            f"{name} {found.pointer}: {found.rule}, {found.value}; expected {found.expected}"
+            for found in document.findings
+            if found.verdict != "note"
+        ]
+        for image in _images_of(document, path, files, problems):
+            known = images.get(image.image_id)
+            if known is None:
+                images[image.image_id] = image
+            elif (known.height_px, known.width_px) == (image.height_px, image.width_px):
+                # COCO keeps instances, keypoints, ... of the same images in several documents.
+                images[image.image_id] = replace(
+                    known, rles=known.rles + image.rles, labels=known.labels + image.labels
+                )
+            else:
+                problems.append(f"{name}: {image.image_id} has another size in another document")
+    if not images:
+        told = "".join(f"\n  {problem}" for problem in problems[:10])
+        raise TrainingDataError(f"no image of {folder} has a usable mask{told}")
+    found = list(images.values())
+    if not any(image.split for image in found):
+        found = _grouped(found, problems)
+    return FolderImages(found, problems)
+
+
+class _Files:
+    """Finds the files of a folder by their path or by the end of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._endings: dict[str, Path | None] = {}
+        for path in folder.rglob("*"):
+            if path.suffix.lower() in _SUFFIXES and path.is_file():
+                parts = path.relative_to(folder).parts
+                for start in range(len(parts)):
+                    ending = "/".join(parts[start:])
+                    # An ending that fits two files names neither, but a whole path names its own.
+                    taken = ending in self._endings and start > 0
+                    self._endings[ending] = None if taken else path
+
+    def find(self, name: str, beside: Path) -> Path | None:
+        """The file that a document in the folder `beside` means."""
+        near = (beside / name).resolve()
+        if near.is_file() and near.is_relative_to(self.folder.resolve()):
+            return near
+        return self._endings.get(name)
+
+
+def _mask_reader(files: _Files, beside: Path) -> ReadFile:
+    def read(name: str) -> bytes:
+        path = files.find(name, beside)
+        if path is None:
+            raise MaskFileError("mask_file.missing", name)
+        return path.read_bytes()
+
+    return read
+
+
+def _images_of(
+    document: CheckedDocument, path: Path, files: _Files, problems: list[str]
+) -> Iterable[TrainingImage]:
+    masks: dict[int | str, list[tuple[bytes, str]]] = {}
+    for annotation in document.annotations:
+        if not annotation.iscrowd:
+            masks.setdefault(annotation.image_id, []).append((annotation.rle, annotation.category))
+    for image in document.images:
+        if image.id not in masks:
+            continue
+        file = files.find(image.file_name, path.parent)
+        if file is None:
+            problems.append(f"{path.name} {image.pointer}: there is no file {image.file_name}")
+            continue
+        rles, labels = zip(*masks[image.id], strict=True)
+        yield TrainingImage(
+            image_id=file.resolve().relative_to(files.folder.resolve()).as_posix(),
+            pixels=file,
+            height_px=image.height,
+            width_px=image.width,
+            rles=rles,
+            labels=labels,
+            split=_side(image, file, files.folder),
+        )
+
+
+def _side(image: CocoImage, file: Path, folder: Path) -> Side | None:
+    if image.split in ("train", "val"):
+        return "train" if image.split == "train" else "val"
+    for part in reversed(file.resolve().relative_to(folder.resolve()).parts[:-1]):
+        if match := _SPLIT_FOLDER.fullmatch(part):
+            return "train" if match[1].lower() == "train" else "val"
+    return None
+
+
+def _grouped(images: list[TrainingImage], problems: list[str]) -> list[TrainingImage]:
+    """Put near-duplicates in one group; leave out what cannot be read."""
+    usable: list[TrainingImage] = []
+    hashes = np.zeros(len(images), np.uint64)
+    for image in images:
+        try:
+            value = np.uint64(int(perceptual_hash(read_pixels(image)), 16))
+        except UnusableImageError as error:
+            problems.append(f"{image.image_id}: {error}")
+            continue
+        known = hashes[: len(usable)]
+        distances = np.bitwise_count(known ^ value)
+        hashes[len(usable)] = value
+        group = image.image_id
+        if len(usable) and distances.min() <= NEAR_DUPLICATE_BITS:
+            group = usable[int(distances.argmin())].group or group
+        usable.append(replace(image, group=group))
+    if not usable:
+        raise TrainingDataError(f"no image can be read: {problems[-1]}")
+    return usable
