@@ -71,7 +71,7 @@ class Batch(NamedTuple):
     Attributes:
         images: uint8, shape (b, 3, size, size), RGB.
         masks: bool, shape (n, side, side), those of all images.
-        image_of: int64, shape (n,): which image a mask is of.
+        image_of: int64, shape (n,): which image a mask is of, in order.
         image_ids: The images.
         skipped: What was left out.
     """

@@ -142,15 +142,16 @@ def _problems(error: ValidationError) -> Iterator[str]:
 
 def _unknown(place: str) -> str:
     known = setting_names()
+    sections = get_close_matches(place, TrainConfig.model_fields, 1, 0.7)
+    if sections and "." not in place:
+        return f"{place}: there is no such setting; did you mean {sections[0]}?"
     last = place.rpartition(".")[2]
     near = [n for n in known if n.rpartition(".")[2] == last]
     near = near or get_close_matches(place, known, 1, 0.6)
     if not near:
         by_last = {n.rpartition(".")[2]: n for n in known}
         near = [by_last[n] for n in get_close_matches(last, by_last, 1, 0.5)]
-    sections = get_close_matches(place, TrainConfig.model_fields, 1)
-    hint = near[0] if near else sections[0] if sections else None
-    return f"{place}: there is no such setting" + (f"; did you mean {hint}?" if hint else "")
+    return f"{place}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _show(value: object) -> str:

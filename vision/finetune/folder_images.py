@@ -94,23 +94,34 @@ class _Files:
     """Finds the files of a folder by their path or by the end of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder.resolve()
         self._endings: dict[str, Path | None] = {}
-        for path in folder.rglob("*"):
-            if path.suffix.lower() in _SUFFIXES and path.is_file():
-                parts = path.relative_to(folder).parts
+        for path in self.folder.rglob("*"):
+            if path.suffix.lower() in _SUFFIXES and path.is_file() and self._is_inside(path):
+                parts = path.relative_to(self.folder).parts
                 for start in range(len(parts)):
                     ending = "/".join(parts[start:])
                     # An ending that fits two files names neither, but a whole path names its own.
                     taken = ending in self._endings and start > 0
                     self._endings[ending] = None if taken else path
 
-    def find(self, name: str, beside: Path) -> Path | None:
-        """The file that a document in the folder `beside` means."""
-        near = (beside / name).resolve()
-        if near.is_file() and near.is_relative_to(self.folder.resolve()):
-            return near
+    def find(self, name: str, beside: Path, split: str | None = None) -> Path | None:
+        """The file that a document in the folder `beside` means.
+
+        Args:
+            name: As the document has it.
+            beside: The folder.
+            split: `train`, `val`, ..., if the document says so; the comic layout keeps images in a
+                folder of each.
+        """
+        for place in (beside, *((beside / "images" / split, beside / split) if split else ())):
+            near = place / name
+            if near.is_file() and self._is_inside(near):
+                return near
         return self._endings.get(name)
+
+    def _is_inside(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self.folder)
 
 
 def _mask_reader(files: _Files, beside: Path) -> ReadFile:
@@ -133,13 +144,13 @@ def _images_of(
     for image in document.images:
         if image.id not in masks:
             continue
-        file = files.find(image.file_name, path.parent)
+        file = files.find(image.file_name, path.parent, image.split)
         if file is None:
             problems.append(f"{path.name} {image.pointer}: there is no file {image.file_name}")
             continue
         rles, labels = zip(*masks[image.id], strict=True)
         yield TrainingImage(
-            image_id=file.resolve().relative_to(files.folder.resolve()).as_posix(),
+            image_id=file.resolve().relative_to(files.folder).as_posix(),
             pixels=file,
             height_px=image.height,
             width_px=image.width,
@@ -152,7 +163,7 @@ def _images_of(
 def _side(image: CocoImage, file: Path, folder: Path) -> Side | None:
     if image.split in ("train", "val"):
         return "train" if image.split == "train" else "val"
-    for part in reversed(file.resolve().relative_to(folder.resolve()).parts[:-1]):
+    for part in reversed(file.resolve().relative_to(folder).parts[:-1]):
         if match := _SPLIT_FOLDER.fullmatch(part):
             return "train" if match[1].lower() == "train" else "val"
     return None

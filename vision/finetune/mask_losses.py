@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import interpolate, logsigmoid
 
 # Enlarged masks are worked on in parts of so many pixels: they fit a processor's caches.
-_CPU_PIXELS = 2**17
+_CPU_PIXELS = 2**16
 _GPU_PIXELS = 2**25
 
 

@@ -1,0 +1,141 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training import training_image
+from vision.finetune import TrainingDataError, TrainingImage
+from vision.finetune.split import split_images
+
+
+def image(name, group=None, split=None, rles=(b"1",), labels=(), weight=1.0):
+    return TrainingImage(name, lambda: None, 1, 1, rles, labels, weight, group, split)
+
+
+def split(images, share=0.2, seed=0, most=1000):
+    return split_images(images, share, seed, most)
+
+
+@given(
+    st.lists(st.integers(0, 6), min_size=2, max_size=60),
+    st.floats(0.01, 0.5),
+    st.integers(0, 5),
+)
+def test_no_group_is_on_both_sides(groups, share, seed):
+    images = [image(f"i{n}", f"g{group}") for n, group in enumerate(groups)]
+
+    found = split(images, share, seed)
+
+    sides = [{groups[place] for place in side} for side in (found.train, found.val)]
+    assert sides[0] & sides[1] == set()
+    assert sorted(found.train + found.val) == list(range(len(groups)))
+    assert found.train
+    assert bool(found.val) == (len(set(groups)) > 1)
+
+
+def test_images_without_a_group_are_divided_one_by_one():
+    found = split([image(f"i{n}") for n in range(100)], 0.2)
+
+    assert len(found.val) == 20
+
+
+def test_the_draw_does_not_depend_on_the_order():
+    images = [image(f"i{n}", f"g{n // 3}") for n in range(30)]
+
+    one, other = split(images), split(images[::-1])
+
+    assert {images[n].image_id for n in one.val} == {images[::-1][n].image_id for n in other.val}
+
+
+def test_another_seed_draws_another_split():
+    images = [image(f"i{n}") for n in range(50)]
+
+    assert split(images, seed=1).val != split(images, seed=2).val
+
+
+def test_no_share_means_no_validation():
+    found = split([image("a"), image("b")], 0)
+
+    assert found.val == ()
+    assert "no validation" in found.notes[-1]
+
+
+def test_one_group_cannot_be_divided():
+    found = split([image("a", "book"), image("b", "book")])
+
+    assert found.val == ()
+
+
+def test_a_split_that_is_given_is_kept():
+    found = split([image("a", split="train"), image("b", split="val"), image("c", split="train")])
+
+    assert (found.train, found.val) == ((0, 2), (1,))
+
+
+def test_validation_images_of_groups_that_are_learnt_from_are_left_out():
+    images = [image("a", "x", "train"), image("b", "x", "val"), image("c", "y", "val")]
+
+    found = split(images)
+
+    assert (found.train, found.val) == ((0,), (2,))
+    assert "1 images for validation" in found.notes[0]
+
+
+def test_images_without_a_side_join_their_group():
+    images = [image("a", "x", "train"), image("b", "y", "val"), image("c", "y"), image("d", "z")]
+
+    found = split(images)
+
+    assert (found.train, found.val) == ((0, 3), (1, 2))
+
+
+def test_validation_is_bounded():
+    found = split([image(f"i{n}") for n in range(100)], 0.5, most=7)
+
+    assert len(found.val) == 7
+    assert len(found.train) == 50
+
+
+@pytest.mark.parametrize("images", [[], [image("a", rles=())]])
+def test_nothing_to_learn_from_is_told(images):
+    with pytest.raises(TrainingDataError, match="nothing to learn from"):
+        split(images)
+
+
+def test_only_validation_images_are_nothing_to_learn_from():
+    with pytest.raises(TrainingDataError, match="all images are for validation"):
+        split([image("a", split="val")])
+
+
+def test_images_without_a_mask_are_left_out_and_told():
+    found = split([image("a"), image("b", rles=()), image("c")])
+
+    assert found.images == 2
+    assert "1 of 3 images have no mask" in found.notes[0]
+
+
+def test_one_label_only_is_told():
+    found = split([image("a", labels=("dog",)), image("b", labels=("dog",))])
+
+    assert "all masks are labelled dog" in found.notes[0]
+    assert found.labels == {"dog": 2}
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+def test_weights_must_be_positive(weight):
+    with pytest.raises(TrainingDataError, match="a: expected a positive weight"):
+        split([image("a", weight=weight)])
+
+
+def test_two_images_of_one_name_are_refused():
+    with pytest.raises(TrainingDataError, match="two images are called a"):
+        split([image("a"), image("a")])
+
+
+def test_the_digest_tells_data_apart():
+    images = [training_image(seed) for seed in range(3)]
+    digest = split(images).digest
+
+    assert split([training_image(seed) for seed in range(3)]).digest == digest
+    assert split([*images[:2], training_image(2, weight=2.0)]).digest != digest
+    assert split([*images[:2], training_image(2, rles=images[0].rles)]).digest != digest
+    assert split([training_image(1), training_image(0), training_image(2)]).digest != digest
