@@ -12,13 +12,13 @@ from vision.masks import mask_to_rle
 from vision.sam2.config import build_model
 
 TINY_CONFIG = Path(__file__).with_name("tiny_sam2.yaml")
-SIZE = 128
+SIZE = 64
 
 
 def tiny_base(seed=0):
     """A model of 0.4 M parameters that has learnt nothing."""
     torch.manual_seed(seed)
-    return BaseModel(build_model(TINY_CONFIG), str(TINY_CONFIG), "tiny-000000000000")
+    return BaseModel(build_model(TINY_CONFIG, SIZE), str(TINY_CONFIG), "tiny-000000000000")
 
 
 def picture(seed, height=96, width=128):
@@ -63,7 +63,7 @@ def tiny_settings(**sections):
             "image_size": SIZE,
             "batch_images": 2,
             "accumulate": 1,
-            "masks_per_image": 3,
+            "masks_per_image": 2,
             "mask_stride_px": 2,
             "workers": 0,
             "val_share": 0.25,

@@ -15,6 +15,7 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 
 from vision.finetune.base_model import BaseModel, load_base_model
 from vision.finetune.config import TrainConfig
+from vision.finetune.errors import ConfigError
 from vision.finetune.hardware import fill_in, this_machine
 from vision.finetune.learner import Learner
 from vision.finetune.lora import add_adapters
@@ -110,6 +111,9 @@ def finetune(
     hardware = this_machine(config.device)
     size = None if config.data.image_size == "auto" else config.data.image_size
     base = base or load_base_model(config.model.base, size, config.seed)
+    if size not in (None, base.model.image_size):
+        told = f"found {size}, but the model is for {base.model.image_size}"
+        raise ConfigError("settings", [f"data.image_size: {told}"])
     filled = fill_in(config, hardware, base.model.image_size)
     split = split_images(images, config.data.val_share, config.seed, config.data.max_val_images)
     for note in split.notes:
@@ -156,7 +160,7 @@ def _accelerator(config: TrainConfig, trackers: list[str], folder: Path) -> Acce
     return Accelerator(
         cpu=config.device == "cpu",
         mixed_precision="bf16" if config.precision == "bf16" else "no",
-        log_with=trackers,
+        log_with=trackers or None,
         project_dir=str(folder / LOGS),
         kwargs_handlers=[several],
     )
