@@ -60,7 +60,10 @@ def middle_of(mask: NDArray[np.bool_]) -> tuple[int, int]:
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     part = np.pad(mask[y : y + height, x : x + width], 1).view(np.uint8)
     distance = np.asarray(cv2.distanceTransform(part, cv2.DIST_L2, 0))[1:-1, 1:-1]
-    row, column = np.unravel_index(int(distance.argmax()), distance.shape)
+    # Squares of distances are whole numbers. OpenCV's last digits are not the same each time, and
+    # would choose another of several middles.
+    squared = np.rint(distance.astype(np.float64) ** 2)
+    row, column = np.unravel_index(int(squared.argmax()), squared.shape)
     return x + int(column), y + int(row)
 
 
