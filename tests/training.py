@@ -1,5 +1,6 @@
 """A SAM 2 and pictures small enough to train in tests."""
 
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -47,7 +48,7 @@ def training_image(seed, **changes):
     rgb, shapes = picture(seed)
     facts = {
         "image_id": f"picture-{seed}",
-        "pixels": lambda: rgb,
+        "pixels": partial(np.asarray, rgb),  # which processes that read images can be sent
         "height_px": rgb.shape[0],
         "width_px": rgb.shape[1],
         "rles": tuple(mask_to_rle(mask) for mask in shapes),

@@ -1,3 +1,7 @@
+import contextlib
+import multiprocessing
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -122,17 +126,48 @@ def test_a_step_is_the_same_wherever_the_run_began():
     assert not same(whole_run[0], whole_run[1])
 
 
-def test_workers_read_the_same():
+@pytest.fixture
+def failing_at_exit():
+    """What Prefect's log leaves to be done when threads end, and fails in a fork of the process."""
+
+    def fail():
+        raise RuntimeError("the thread of this process is not in its fork")
+
+    threading._register_atexit(fail)
+    yield
+    threading._threading_atexits.pop()
+
+
+def test_workers_read_the_same(failing_at_exit):
     images, split, config = setup()
 
     here = batches_of(images, split, config, range(3))
     there = batches_of(images, split, config, range(3), workers=2)
 
     assert all(same(a, b) for a, b in zip(here, there, strict=True))
+    assert multiprocessing.active_children() == []
+
+
+def test_workers_end_with_the_batches():
+    images, split, config = setup()
+    places = StepBatches(Course(split, 4, config.seed), range(50), 2, 2)
+
+    with contextlib.closing(load(StepImages(images, split, config), places, 1, False)) as batches:
+        next(batches)
+        assert len(multiprocessing.active_children()) == 1
+
+    assert multiprocessing.active_children() == []
+
+
+def test_images_that_workers_cannot_be_sent_are_told():
+    images, split, config = setup(2, pixels=lambda: picture(0)[0])
+
+    with pytest.raises(TrainingDataError, match=r"cannot be sent .* set data\.workers to 0"):
+        batches_of(images, split, config, range(1), workers=1)
 
 
 def test_an_epoch_shows_every_image():
-    images, split, config = setup(10)
+    _, split, config = setup(10)
     course = Course(split, 4, config.seed)
 
     assert course.steps_per_epoch == 3
@@ -159,7 +194,10 @@ def test_processes_share_a_step_without_overlap():
     course = Course(split, 16, config.seed)
     alone = [p for part in StepBatches(course, range(2), 2, 8) for p in part]
     shared = [
-        p for rank in range(4) for part in StepBatches(course, range(2), 2, 2, rank, 4) for p in part
+        p
+        for rank in range(4)
+        for part in StepBatches(course, range(2), 2, 2, rank, 4)
+        for p in part
     ]
 
     assert sorted(alone) == sorted(shared)
@@ -183,7 +221,10 @@ def broken():
     ("changes", "told"),
     [
         ({"pixels": broken}, "the disk has a scratch"),
-        ({"pixels": lambda: np.zeros((40, 40, 3), np.uint8)}, "its masks are for uint8 (96, 128, 3)"),
+        (
+            {"pixels": lambda: np.zeros((40, 40, 3), np.uint8)},
+            "its masks are for uint8 (96, 128, 3)",
+        ),
         ({"pixels": lambda: np.zeros((96, 128, 3))}, "float64"),
         ({"rles": (b"12",)}, "mask 0"),
         ({"rles": (mask_to_rle(np.zeros((96, 128), bool)),)}, "large enough"),
@@ -201,7 +242,7 @@ def test_an_image_that_cannot_be_used_is_named_and_replaced(changes, told):
 
 
 def test_a_damaged_mask_does_not_cost_the_others():
-    images, split, config = setup(1)
+    images, split, _ = setup(1)
     whole_masks = images[0].rles
     images[0] = training_image(0, rles=(whole_masks[0], b"7", whole_masks[2]))
 
@@ -222,8 +263,9 @@ def test_a_folder_of_damage_ends_in_an_error():
 def test_an_error_in_a_worker_is_the_same_error():
     images, split, config = setup(4, pixels=broken)
 
-    with pytest.raises(TrainingDataError, match="in a row cannot be used"):
+    with pytest.raises(TrainingDataError, match=r"^8 images in a row cannot be used"):
         batches_of(images, split, config, range(1), workers=1)
+    assert multiprocessing.active_children() == []
 
 
 def test_batches_say_whose_masks_they_hold():

@@ -3,6 +3,7 @@ import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,10 @@ from vision.finetune.tensor_files import DamagedFolderError, read_folder, write_
 
 
 def tensors(value, size=7):
-    return {"a.weight": torch.full((size,), value), "b": torch.full((2, 3), value, dtype=torch.half)}
+    return {
+        "a.weight": torch.full((size,), value),
+        "b": torch.full((2, 3), value, dtype=torch.half),
+    }
 
 
 def optimizer(value):
@@ -121,7 +125,7 @@ def test_when_all_are_damaged_nothing_is_overwritten(store, tmp_path):
         save(store, step)
         cut(tmp_path / "checkpoints" / f"step-{step:09d}" / "weights.safetensors")
 
-    with pytest.raises(CheckpointError, match="step-000000006 is damaged.*step-000000003"):
+    with pytest.raises(CheckpointError, match=r"step-000000006 is damaged.*step-000000003"):
         store.last()
 
 
@@ -235,7 +239,7 @@ for at in range(1, calls + 1):
 def test_a_save_can_be_killed_at_any_call(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", KILLED_WHILE_SAVING, str(tmp_path)],
-        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.getcwd()},
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(Path.cwd())},
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr

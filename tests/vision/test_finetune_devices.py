@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ finetune(config, images, Path(sys.argv[1]), base=tiny_base())
 
 
 def start(folder, batch_images, **environment):
-    environment = os.environ | {"PYTHONPATH": os.getcwd()} | environment
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())} | environment
     return subprocess.Popen(
         [sys.executable, "-c", RUN, str(folder), str(batch_images)],
         env=environment, stderr=subprocess.PIPE, text=True,

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -25,7 +27,7 @@ def test_free_memory_decides(free_gb, name):
 def test_more_memory_never_asks_for_less():
     presets = [choose_preset(gpu(free)) for free in (8, 15, 23, 79)]
 
-    for less, more in zip(presets, presets[1:], strict=False):
+    for less, more in pairwise(presets):
         assert more.batch_images >= less.batch_images
         assert more.masks_per_image >= less.masks_per_image
         assert set(more.train) >= set(less.train)

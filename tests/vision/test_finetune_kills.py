@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -75,7 +76,7 @@ def run(folder, *kills):
     """Runs, each killed at some points first: exit statuses, SHA-256, notes, leftovers, spent."""
     done = subprocess.run(
         [sys.executable, "-c", RUNS, str(folder), json.dumps(kills)],
-        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.getcwd()},
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(Path.cwd())},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

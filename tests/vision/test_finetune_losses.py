@@ -56,7 +56,10 @@ def reference(logits, rated, object_logits, truth, objects, weights):
         focal = [focal_of(p[0, m], t, weights.focal_alpha, weights.focal_gamma)
                  for m in range(logits.shape[1])]  # fmt: skip
         dice = [dice_of(p[0, m], t) for m in range(logits.shape[1])]
-        cost = [weights.mask * f.item() + weights.dice * d.item() for f, d in zip(focal, dice, strict=True)]
+        cost = [
+            weights.mask * f.item() + weights.dice * d.item()
+            for f, d in zip(focal, dice, strict=True)
+        ]
         best = cost.index(min(cost))
         errors = [abs(rated[i, m] - iou_of(large[0, m], t)) for m in range(logits.shape[1])]
         there = bool(t.any())

@@ -30,7 +30,9 @@ def test_only_chosen_parts_learn(model):
 
 
 def test_what_only_video_uses_never_learns(model):
-    assert not any(name.startswith(("memory_", "obj_ptr")) for name in choose_parameters(model, ALL))
+    assert not any(
+        name.startswith(("memory_", "obj_ptr")) for name in choose_parameters(model, ALL)
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from vision.models import resolve_model
 from vision.sam2.config import load_model
 from vision.sam2.embedding import embed_image
 
+
 def images(count=6, **changes):
     return [training_image(seed, **changes) for seed in range(count)]
 
@@ -122,7 +123,9 @@ def test_a_finished_run_is_not_done_again(finished):
     result, _ = finished
     reports = []
 
-    again = finetune(tiny_settings(), images(), result.folder, base=tiny_base(), on_step=reports.append)
+    again = finetune(
+        tiny_settings(), images(), result.folder, base=tiny_base(), on_step=reports.append
+    )
 
     assert again == result
     assert reports == []
@@ -134,7 +137,11 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(finished, tmp_path
     done = 0
     for stop in stops:
         part = finetune(
-            tiny_settings(), images(), tmp_path, base=tiny_base(), should_stop=stop_after(stop - done)
+            tiny_settings(),
+            images(),
+            tmp_path,
+            base=tiny_base(),
+            should_stop=stop_after(stop - done),
         )
         assert (part.ending, part.steps, part.weights) == ("asked to stop", stop, None)
         done = stop
@@ -187,7 +194,9 @@ def test_one_process_trains_in_a_folder(tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_images(tmp_path):
-    config = tiny_settings(limits={"steps": 4}, checkpoints={"every_steps": 1}, data={"val_share": 0.0})
+    config = tiny_settings(
+        limits={"steps": 4}, checkpoints={"every_steps": 1}, data={"val_share": 0.0}
+    )
     finetune(config, images(), tmp_path, base=tiny_base(), should_stop=stop_after(2))
     base = tiny_base()
     checkpoint = tmp_path / "checkpoints" / "step-000000002"
@@ -263,7 +272,9 @@ def test_training_ends_when_its_time_is_up(tmp_path):
 
 
 def test_what_does_not_learn_stays_as_it_was(tmp_path):
-    config = tiny_settings(limits={"steps": 2}, model={"train": ["decoder"]}, data={"val_share": 0.0})
+    config = tiny_settings(
+        limits={"steps": 2}, model={"train": ["decoder"]}, data={"val_share": 0.0}
+    )
 
     stored = load_file(finetune(config, images(), tmp_path, base=tiny_base()).weights)
 

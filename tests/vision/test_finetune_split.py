@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.training import training_image
@@ -16,10 +16,12 @@ def split(images, share=0.2, seed=0, most=1000):
 
 
 @given(
-    st.lists(st.integers(0, 6), min_size=2, max_size=60),
+    st.lists(st.integers(0, 6), min_size=2, max_size=60).filter(lambda g: len(set(g)) > 1),
     st.floats(0.01, 0.5),
     st.integers(0, 5),
 )
+@example(groups=[0, 0, 1], share=0.5, seed=1)
+@example(groups=[0, 1], share=0.5, seed=0)
 def test_no_group_is_on_both_sides(groups, share, seed):
     images = [image(f"i{n}", f"g{group}") for n, group in enumerate(groups)]
 
@@ -29,7 +31,7 @@ def test_no_group_is_on_both_sides(groups, share, seed):
     assert sides[0] & sides[1] == set()
     assert sorted(found.train + found.val) == list(range(len(groups)))
     assert found.train
-    assert bool(found.val) == (len(set(groups)) > 1)
+    assert found.val
 
 
 def test_images_without_a_group_are_divided_one_by_one():
@@ -60,9 +62,11 @@ def test_no_share_means_no_validation():
 
 
 def test_one_group_cannot_be_divided():
-    found = split([image("a", "book"), image("b", "book")])
+    images = [image("a", "book"), image("b", "book")]
 
-    assert found.val == ()
+    with pytest.raises(TrainingDataError, match=r"all 2 .* of one group \(book\).*val_share"):
+        split(images)
+    assert split(images, 0).train == (0, 1)
 
 
 def test_a_split_that_is_given_is_kept():

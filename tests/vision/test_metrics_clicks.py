@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sam2.modeling.sam2_utils import get_next_point
 
+from tests.training import picture
 from vision.metrics.clicks import (
     NEGATIVE,
     NO_CLICK,
@@ -32,19 +33,53 @@ def of_sam2(truth, predicted=None):
     return points[:, 0].numpy(), labels[:, 0].numpy()
 
 
+def squared_depths(region):
+    """Squared distance of each pixel from the nearest one outside, counted out."""
+    outside = np.argwhere(~np.pad(region, 1)) - 1
+    inside = np.argwhere(region)
+    depths = np.zeros(region.shape, int)
+    away = ((inside[:, None] - outside[None]) ** 2).sum(2)
+    depths[inside[:, 0], inside[:, 1]] = away.min(1) if len(inside) else 0
+    return depths
+
+
 @given(MASKS.filter(lambda masks: masks.any(axis=(1, 2)).all()))
-def test_the_first_click_is_sam2s(masks):
-    np.testing.assert_array_equal(centre_clicks(masks), of_sam2(masks)[0])
+def test_the_first_click_is_as_deep_as_sam2s_and_the_first_such_pixel(masks):
+    # Which of several middles sam2 takes changes with where the mask lies in memory.
+    for mask, (x, y), (column, row) in zip(
+        masks, centre_clicks(masks).astype(int), of_sam2(masks)[0].astype(int), strict=True
+    ):
+        depths = squared_depths(mask)
+        assert depths[y, x] == depths[row, column]
+        assert [y, x] == np.argwhere(depths == depths.max())[0].tolist()
 
 
 @given(PAIRS)
-def test_corrections_are_sam2s_where_anything_is_wrong(pair):
+def test_corrections_are_as_deep_as_sam2s_where_anything_is_wrong(pair):
     points, labels = correction_clicks(*pair)
-    wrong = (pair[0] != pair[1]).any(axis=(1, 2))
-    expected_points, expected_labels = of_sam2(*pair)
-    np.testing.assert_array_equal(points[wrong], expected_points[wrong])
-    np.testing.assert_array_equal(labels[wrong], expected_labels[wrong])
-    assert (labels[~wrong] == NO_CLICK).all()
+    expected = zip(*of_sam2(*pair), strict=True)
+    for truth, predicted, (x, y), label, ((column, row), label_of_sam2) in zip(
+        *pair, points.astype(int), labels, expected, strict=True
+    ):
+        if (truth == predicted).all():
+            assert label == NO_CLICK
+            continue
+        depths = {
+            POSITIVE: squared_depths(truth & ~predicted),
+            NEGATIVE: squared_depths(predicted & ~truth),
+        }
+        assert depths[label][y, x] == depths[label_of_sam2][int(row), int(column)]
+        missed_is_deeper = depths[POSITIVE].max() > depths[NEGATIVE].max()
+        assert label == (POSITIVE if missed_is_deeper else NEGATIVE)
+
+
+def test_the_click_does_not_depend_on_where_the_mask_lies_in_memory():
+    mask = picture(5)[1][1]  # an ellipse with two middles
+    random, kept, found = np.random.default_rng(0), [], set()
+    for _ in range(300):
+        kept = [*kept[-20:], np.empty(int(random.integers(1, 5_000)), np.uint8)]
+        found.add(tuple(centre_clicks(mask[None])[0]))
+    assert len(found) == 1
 
 
 def test_large_masks_too():

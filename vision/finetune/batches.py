@@ -4,7 +4,9 @@ Nothing here has a state. What a step shows follows from the seed, the number of
 place in it, so a run that goes on from step 1,000 sees what one that was never stopped sees.
 """
 
-from collections.abc import Iterator, Sequence
+import pickle
+import warnings
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -253,24 +255,69 @@ def join(samples: Sequence[Sample]) -> Batch:
     )
 
 
-def load(images: StepImages, places: StepBatches, workers: int, pin: bool) -> Iterator[Batch]:
-    """Read batches ahead of their use, two for each worker.
+def load(
+    images: StepImages, places: StepBatches, workers: int, pin: bool
+) -> Generator[Batch, None, None]:
+    """Read batches ahead of their use, two for each worker; closing it ends the workers.
 
     Args:
-        images: What to read.
+        images: What to read; where there are workers, it is pickled for them.
         places: In which order.
         workers: Processes that read; 0 reads in this one.
         pin: Whether to keep them where an accelerator fetches them faster.
+
+    Raises:
+        TrainingDataError: Many images in a row cannot be used, or images cannot be pickled.
     """
     loader = DataLoader(
-        images,
+        _Tried(images),
         batch_sampler=places,
         num_workers=workers,
-        collate_fn=join,
+        collate_fn=_join_tried,
         pin_memory=pin,
         worker_init_fn=_be_one_thread,
+        # A fork of a process with threads may hang, and runs what they left to be done at exit:
+        # Prefect's log fails there, and workers then end with an error.
+        multiprocessing_context="spawn" if workers else None,
     )
-    return iter(loader)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch would advise to fork
+            batches = iter(loader)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise TrainingDataError(
+            f"the images cannot be sent to the processes that read them ({error}): let `pixels` be "
+            "paths, or functions that pickle knows, or set data.workers to 0"
+        ) from error
+    try:
+        for batch in batches:
+            if isinstance(batch, TrainingDataError):
+                raise batch
+            yield batch
+    finally:
+        del batches  # workers end with it; the traceback of an error would keep it
+
+
+class _Tried(Dataset[Sample | TrainingDataError]):
+    """Images, or why there are none; what is raised in a worker would arrive as its traceback."""
+
+    def __init__(self, images: StepImages) -> None:
+        self._images = images
+
+    def __getitem__(self, place: Place) -> Sample | TrainingDataError:
+        try:
+            return self._images[place]
+        except TrainingDataError as error:
+            return error
+
+
+def _join_tried(samples: Sequence[Sample | TrainingDataError]) -> Batch | TrainingDataError:
+    whole_ones: list[Sample] = []
+    for sample in samples:
+        if isinstance(sample, TrainingDataError):
+            return sample
+        whole_ones.append(sample)
+    return join(whole_ones)
 
 
 def _be_one_thread(_: int) -> None:

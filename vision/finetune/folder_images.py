@@ -115,7 +115,7 @@ class _Files:
                 folder of each.
         """
         for place in (beside, *((beside / "images" / split, beside / split) if split else ())):
-            near = place / name
+            near: Path = place / name
             if near.is_file() and self._is_inside(near):
                 return near
         return self._endings.get(name)

@@ -60,13 +60,13 @@ def split_images(
     Args:
         images: All of them.
         val_share: Share of the images to validate on, 0 to 0.5; at least one group is taken, and
-            one left, where there are two.
+            one left.
         seed: Of the draw.
         max_val_images: Validation gets no more than these.
 
     Raises:
-        TrainingDataError: There is nothing to learn from, two images have one id, or a weight is
-            no positive number.
+        TrainingDataError: There is nothing to learn from, all images are of one group and some are
+            wanted for validation, two images have one id, or a weight is no positive number.
     """
     facts: dict[int, _Facts] = {}
     seen: set[str] = set()
@@ -140,14 +140,23 @@ def _drawn(facts: dict[int, _Facts], share: float, seed: int) -> tuple[list[int]
     members: dict[str, list[int]] = {}
     for place, fact in facts.items():
         members.setdefault(fact.group, []).append(place)
+    if share == 0:
+        return list(facts), []
+    if len(members) == 1:
+        raise TrainingDataError(
+            f"all {len(facts)} images are of one group ({next(iter(members))}), which is never "
+            "divided between training and validation: add images of another group, or set "
+            "data.val_share to 0 to train without validation"
+        )
+    order = _in_random_order(members, seed)
+    wanted = math.ceil(share * len(facts))
+    # A group that is too large waits for another draw, so that enough is left to learn.
+    most = min(1.5 * wanted, len(facts) - 1)
     val: list[int] = []
-    if share > 0 and len(members) > 1:
-        wanted = math.ceil(share * len(facts))
-        for group in _in_random_order(members, seed):
-            # A group that is too large waits for another draw, so that enough is left to learn.
-            if len(val) < wanted and len(val) + len(members[group]) <= 1.5 * wanted:
-                val += members[group]
-        val = val or min((members[group] for group in _in_random_order(members, seed)), key=len)
+    for group in order:
+        if len(val) < wanted and len(val) + len(members[group]) <= most:
+            val += members[group]
+    val = val or min((members[group] for group in order), key=len)
     held_out = set(val)
     return [place for place in facts if place not in held_out], sorted(val)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -144,9 +145,12 @@ class Training:
         return Outcome(progress, self.steps, epochs, ending)
 
     def _loop(self, began: float) -> Ending:
+        with contextlib.closing(self._load()) as batches:
+            return self._learn_from(batches, began)
+
+    def _learn_from(self, batches: Iterator[Batch], began: float) -> Ending:
         progress = self._progress
         first, first_second = progress.step, time.monotonic()
-        batches = self._load()
         while progress.step < self.steps:
             progress.seconds = time.monotonic() - began
             ending = self._ending()
@@ -174,7 +178,7 @@ class Training:
             self._progress = checkpoint.progress
             self._learner.restore(checkpoint)
 
-    def _load(self) -> Iterator[Batch]:
+    def _load(self) -> Generator[Batch, None, None]:
         accelerator, data = self._accelerator, self._config.data
         places = StepBatches(
             self._course,

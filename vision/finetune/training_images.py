@@ -23,7 +23,8 @@ class TrainingImage:
 
     Attributes:
         image_id: Names it in reports.
-        pixels: An image file, or a function that gives RGB of shape (height, width, 3), uint8.
+        pixels: An image file, or a function that gives RGB of shape (height, width, 3), uint8; one
+            that pickle knows, where other processes read images (`data.workers`).
         height_px: Height of the image and of its masks.
         width_px: Width of the image and of its masks.
         rles: A mask each, as compressed COCO counts.

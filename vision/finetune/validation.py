@@ -6,10 +6,8 @@ edge, IoU is taken at the size of the image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,6 +23,7 @@ from vision.finetune.prompts import POSITIVE, Points
 from vision.finetune.squares import square_image, square_mask
 from vision.finetune.training_images import TrainingImage, UnusableImageError, read_pixels
 from vision.masks import RleError, rle_to_mask
+from vision.metrics.clicks import centre_clicks
 
 _ENLARGED_AT_ONCE = 8
 
@@ -47,24 +46,6 @@ class ValidatedImage(NamedTuple):
     ious: NDArray[np.float64]
     loss: float
     skipped: list[Skipped]
-
-
-def middle_of(mask: NDArray[np.bool_]) -> tuple[int, int]:
-    """The pixel (x, y) of a mask that is farthest from its edge.
-
-    The edge of the image is an edge too, as in RITM's clicker and in SAM 2's.
-
-    Args:
-        mask: bool, shape (height, width), not empty.
-    """
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    part = np.pad(mask[y : y + height, x : x + width], 1).view(np.uint8)
-    distance = np.asarray(cv2.distanceTransform(part, cv2.DIST_L2, 0))[1:-1, 1:-1]
-    # Squares of distances are whole numbers. OpenCV's last digits are not the same each time, and
-    # would choose another of several middles.
-    squared = np.rint(distance.astype(np.float64) ** 2)
-    row, column = np.unravel_index(int(squared.argmax()), squared.shape)
-    return x + int(column), y + int(row)
 
 
 @torch.no_grad()
@@ -105,26 +86,25 @@ def validate_image(
     if not truth:
         reason = skipped[0].reason if skipped else "its masks are empty"
         return Skipped(image.image_id, reason)
-    decoded = _click(model, rgb, truth, known(config.data.image_size))
+    stacked = np.stack(truth)
+    decoded = _click(model, rgb, stacked, known(config.data.image_size))
     target = torch.from_numpy(np.stack(squares)).to(decoded.logits.device)
     losses = click_losses(*decoded, target, 1.0, config.losses)
     found = _enlarged(decoded.best_logits(), height, width)
-    stacked = np.stack(truth)
     common = (found & stacked).sum((1, 2))
     ious = common / (found | stacked).sum((1, 2))
     return ValidatedImage(rgb, stacked, found, ious, float(losses.total(config.losses)), skipped)
 
 
 def _click(
-    model: Any, rgb: NDArray[np.uint8], truth: Sequence[NDArray[np.bool_]], size_px: int
+    model: Any, rgb: NDArray[np.uint8], truth: NDArray[np.bool_], size_px: int
 ) -> DecodedMasks:
     """Ask for the three masks at the middle of each object, as `SAM2ImagePredictor` does."""
     height, width = rgb.shape[:2]
     device = next(model.parameters()).device
     square = square_image(rgb, whole(height, width), size_px)
     images = torch.from_numpy(np.ascontiguousarray(square.transpose(2, 0, 1)))[None].to(device)
-    clicks = torch.tensor([middle_of(mask) for mask in truth], dtype=torch.float32)
-    clicks = clicks / torch.tensor([width, height]) * size_px
+    clicks = torch.from_numpy(centre_clicks(truth)) / torch.tensor([width, height]) * size_px
     labels = torch.full((len(truth), 1), POSITIVE, dtype=torch.int32)
     image_of = torch.zeros(len(truth), dtype=torch.int64, device=device)
     points = Points(clicks[:, None].to(device), labels.to(device))

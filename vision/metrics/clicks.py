@@ -106,17 +106,20 @@ def random_correction_clicks(
     return points, labels
 
 
-def _deepest(region: NDArray[np.bool_]) -> tuple[float, int, int]:
-    """How far from the region's edge its deepest pixel is, and where (x, y); 0 if it is empty."""
+def _deepest(region: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """The region's deepest pixel: its squared distance from the edge, x and y; 0 if it is empty."""
     x, y, width, height = cv2.boundingRect(np.ascontiguousarray(region).view(np.uint8))
     if not width:
-        return 0.0, 0, 0
+        return 0, 0, 0
     # No pixel is nearer to the background beyond this frame than to the frame itself.
     part = np.zeros((height + 2, width + 2), np.uint8)
     part[1:-1, 1:-1] = region[y : y + height, x : x + width]
     depth = cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    row, column = divmod(int(depth.argmax()), width)
-    return float(depth[row, column]), x + column, y + row
+    # Squares of distances are whole numbers. OpenCV's last digits change with where the mask lies
+    # in memory, and would choose now one, now another of several middles.
+    squared = np.rint(depth.astype(np.float64) ** 2).astype(np.int64)
+    row, column = divmod(int(squared.argmax()), width)
+    return int(squared[row, column]), x + column, y + row
 
 
 def _any_pixel(region: NDArray[np.bool_], rng: np.random.Generator) -> tuple[int, int]:
@@ -132,6 +135,6 @@ def _check(*masks: NDArray[np.bool_]) -> None:
         raise ValueError(f"expected boolean masks of shape (n, height, width), but got {found}")
 
 
-def _expect_foreground(areas: list[int] | list[float]) -> None:
+def _expect_foreground(areas: list[int]) -> None:
     if not all(areas):
         raise ValueError(f"mask {areas.index(0)} is empty: there is nothing to click on")
