@@ -49,6 +49,7 @@ def finished(tmp_path_factory):
     return result, reports
 
 
+@pytest.mark.slow
 def test_training_on_a_few_pictures_learns_them(tmp_path):
     """The demo model at 128 px on two pictures; the same two, under other names, validate."""
     shown = [training_image(seed, split="train") for seed in range(2)]

@@ -59,8 +59,10 @@ class DataSection(_Section):
         masks_per_image: At most so many masks of an image are learnt from in one step.
         mask_stride_px: Masks are compared at every so many pixels of the square. SAM 2 takes 1.
         min_mask_px: Masks of fewer pixels of the square are left out.
-        workers: Processes that read images; 0 reads them in the process that trains.
-        val_share: Share of the groups of images kept for validation, where no split is given.
+        workers: Processes that read images; 0 reads them in the process that trains. They are
+            spawned, so a script that trains with them needs `if __name__ == "__main__"`.
+        val_share: Share of the images kept for validation, in whole groups, where no split is
+            given; 0 for none. Images of one group cannot be divided.
         max_val_images: Validation looks at no more than these.
     """
 
