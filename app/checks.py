@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from app.options import FINDINGS, Json, Quiet, answer_console, plural, print_json, say, settings_for
+from storage.addresses import require_plain
 
 
 def existing_source(source: str | None) -> str | None:
@@ -14,7 +15,9 @@ def existing_source(source: str | None) -> str | None:
 
     Raises:
         typer.BadParameter: If it is a path that leads to nothing.
+        SecretInAddressError: If it is an address with a password in it.
     """
+    require_plain(source, "SOURCE")
     if source and "://" not in source and not Path(source).exists():
         raise typer.BadParameter(f"no such file or folder: {source}")
     return source
@@ -45,7 +48,8 @@ def check(
     """
     from app.terminal import print_findings, stage_progress
     from tasks.check_drop import check_drop
-    from tasks.drops import place_of, read_drop
+    from tasks.drops import place_of
+    from tasks.seal_drops import read_drop
 
     settings = settings_for(None)
     with stage_progress(quiet=quiet or as_json) as progress:

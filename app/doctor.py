@@ -64,7 +64,7 @@ def _findings(root: str | None) -> "Iterator[Finding]":
     variables, settings = check_variables(root)
     yield from variables
     yield from check_versions()
-    store, store_clock = check_store(settings.root, settings.s3_endpoint_url)
+    store, store_clock = check_store(settings)
     yield from store
     yield from check_clock("the store", store_clock)
     yield from check_queue(settings)

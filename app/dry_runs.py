@@ -23,24 +23,24 @@ def plan_drops(
     settings: "Settings", dataset: str, source: str | None, run: "InProcess"
 ) -> "list[IngestPlan]":
     """Plan the drop that was named, or every complete one in the inbox."""
-    from tasks.drops import find_drops, place_of
+    from tasks.drops import find_drops, list_drop, place_of
     from tasks.plan_ingest import plan_ingest
 
     if source is not None:
-        places = [place_of(source, dataset)]
+        found = [list_drop(place_of(source, dataset))]
     else:
-        places = find_drops.fn(settings.root, dataset, settings.drop_quiet_seconds)
+        found = find_drops.fn(settings.root, dataset, settings.drop_quiet_seconds)
     with run.stage("check"):
         return [
             plan_ingest(
-                place,
+                drop,
                 max_image_px=settings.max_image_px,
                 max_image_bytes=settings.max_image_bytes,
                 max_json_bytes=settings.max_json_bytes,
                 gpu_seconds_per_image=settings.gpu_seconds_per_image,
                 progress=run.progress,
             )
-            for place in places
+            for drop in found
         ]
 
 

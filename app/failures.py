@@ -4,11 +4,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from app.options import FINDINGS, WRONG_USE
+from storage.addresses import without_secrets
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
 _LONGEST_VALUE = 80
+# What broke a rule of ours may be a secret, or an address with one.
+_UNSHOWN = ("value_error",)
 
 
 def exit_code_of(error: Exception) -> int | None:
@@ -34,7 +37,8 @@ def message_of(error: Exception) -> str:
 
     if isinstance(error, ValidationError):
         return "\n  ".join(["these values do not fit:", *refused_values(error)])
-    return str(error)
+    # Others' messages, of the store or the network, name the address they asked.
+    return without_secrets(str(error))
 
 
 def _wrong_use() -> tuple[type[Exception], ...]:
@@ -45,12 +49,12 @@ def _wrong_use() -> tuple[type[Exception], ...]:
     from storage import errors
     from tasks.calibrate_labels import NothingToCalibrateError
     from tasks.curation_rules import CurationRulesError
-    from tasks.drops import EmptyDropError
     from tasks.exports.folder import OutputFolderError
     from tasks.exports.selection import NothingToExportError
     from tasks.gate_rules import GateFileError
     from tasks.models import UnknownPresetError
     from tasks.pull_model import PullError
+    from tasks.seal_drops import EmptyDropError
     from vision.clip import LabelSetError
     from vision.models import ModelReferenceError
 
@@ -74,6 +78,7 @@ def _wrong_use() -> tuple[type[Exception], ...]:
         errors.LakePathError,
         errors.QueryParametersError,
         errors.QueryRefusedError,
+        errors.SecretInAddressError,
         errors.UnknownColumnError,
         errors.UnknownQueryError,
         errors.UnknownProvenanceError,
@@ -104,9 +109,9 @@ def _failed() -> tuple[type[Exception], ...]:
 
     from storage.errors import StorageError
     from tasks.convert_masks import ConversionDiedError
-    from tasks.drop_images import DropChangedError
     from tasks.exports.coco import PolygonLossError
     from tasks.quarantine import QuarantineLimitError
+    from tasks.seal_drops import DropChangedError
 
     return (
         ConversionDiedError,
@@ -145,6 +150,8 @@ def refused_values(error: "ValidationError") -> list[str]:
         expected = item["msg"].replace("Input should be", "expected", 1)
         if item["type"] == "missing":
             lines.append(f"{field}: expected a value, found none")
+        elif item["type"] in _UNSHOWN:
+            lines.append(f"{field}: {expected.removeprefix('Value error, ')}")
         else:
             lines.append(f"{field}: {expected}, found {_shortened(repr(item['input']))}")
     return lines

@@ -86,7 +86,7 @@ def _place(lake: "Lake", settings: "Settings") -> Place:
     shown = next(
         (name for name in ("segments", "annotations", "images") if name in uris), next(iter(uris))
     )
-    endpoint = settings.s3_endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
+    endpoint = settings.s3_endpoint
     options = {}
     if not lake.is_local and endpoint:
         allow = str(endpoint.startswith("http://")).lower()

@@ -96,11 +96,14 @@ def settings_for(root: str | None) -> "Settings":
 
     Raises:
         typer.BadParameter: If the root is a URI, but not of S3.
+        SecretInAddressError: If it has a password in it.
     """
+    from storage.addresses import require_plain
     from storage.settings import get_settings
 
     settings = get_settings()
     chosen = root or settings.root
+    require_plain(chosen, "--root")
     if "://" in chosen and not chosen.startswith("s3://"):
         raise typer.BadParameter(f"a root is a folder or s3://bucket/prefix, not {chosen!r}")
     return settings.model_copy(update={"root": chosen, "engine": "threads"})

@@ -8,6 +8,8 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from storage.addresses import without_secrets
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
@@ -89,11 +91,7 @@ def server_url() -> str | None:
 def server_address() -> str | None:
     """The API's address to show: without a password that is in it."""
     url = server_url()
-    if url is None:
-        return None
-    import httpx
-
-    return str(httpx.URL(url).copy_with(username=None, password=None, query=None))
+    return None if url is None else without_secrets(url)
 
 
 def require_server() -> None:
@@ -145,7 +143,7 @@ def _ask(question: Any) -> Any:
             ) from None
         raise ServerError("answer", f"{url} answers {status}; is it a Prefect API?") from None
     except (httpx.HTTPError, TimeoutError, OSError) as error:
-        reason = str(error) or type(error).__name__
+        reason = without_secrets(str(error)) or type(error).__name__
         raise ServerError("address", f"no answer from {url}: {reason}") from None
     except (ValueError, RuntimeError) as error:
         raise ServerError(

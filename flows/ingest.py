@@ -6,47 +6,40 @@ from flows.events import IMAGES_INGESTED, QUARANTINE_ALARM, emit
 from flows.requests import IngestRequest
 from flows.running import OnPrefect, Runner, worker_settings
 from flows.summaries import DropFailure, IngestSummary
-from storage.errors import ObjectNotFoundError, ObjectUnreadableError
 from storage.settings import Settings
-from tasks.drop_images import DropChangedError
-from tasks.drops import DropPlace, find_drops, place_of, seal_drop
-from tasks.ingest_drop import DropSummary, ingest_drop
+from tasks.drops import find_drops, list_drop, place_of
+from tasks.ingest_drops import Limits, group_drops, ingest_drops
+from tasks.seal_drops import seal_drops
 
 
 def run_ingest(request: IngestRequest, settings: Settings, run: Runner) -> IngestSummary:
     """Seal and ingest the drop of the request, or every complete drop in the inbox."""
     with run.stage("ingest"):
         if request.source:
-            places: list[DropPlace] = [place_of(request.source, request.dataset)]
+            found = [list_drop(place_of(request.source, request.dataset))]
         else:
-            places = run.call(
+            found = run.call(
                 find_drops, settings.root, request.dataset, settings.drop_quiet_seconds
             )
-        drops, failed = [], []
-        for place in places:
-            try:
-                drops.append(_ingest_one(place, settings, run))
-            except (ObjectUnreadableError, ObjectNotFoundError, DropChangedError) as error:
-                # The other drops must not wait for this one to be mended, or to be written.
-                failed.append(DropFailure(source=place.source, reason=str(error)))
+        # All of them first, so that what the run does is settled, and known.
+        sealed = run.call(seal_drops, settings.root, found, run.progress)
+        drops, failed = [], sealed.failed
+        for group in group_drops(sealed.drops):
+            taken = run.call(
+                ingest_drops,
+                settings.root,
+                group,
+                run_id=run.run_id,
+                limits=Limits.of(settings),
+                progress=run.progress,
+            )
+            drops += taken.drops
+            failed += taken.failed
     return IngestSummary(
         dataset=request.dataset,
         drops=drops,
-        failed=failed,
+        failed=[DropFailure(source=drop.place.source, reason=drop.reason) for drop in failed],
         quarantine_max_fraction=settings.quarantine_max_fraction,
-    )
-
-
-def _ingest_one(place: DropPlace, settings: Settings, run: Runner) -> DropSummary:
-    return run.call(
-        ingest_drop,
-        settings.root,
-        run.call(seal_drop, settings.root, place, run.progress),
-        run_id=run.run_id,
-        max_image_px=settings.max_image_px,
-        max_image_bytes=settings.max_image_bytes,
-        max_json_bytes=settings.max_json_bytes,
-        progress=run.progress,
     )
 
 

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from storage.addresses import require_plain
 from storage.settings import Settings
 
 Dataset = Annotated[
@@ -18,8 +19,16 @@ Rules = Annotated[
     str | None,
     Field(description="Rules by which segments are accepted: a name in configs/, or a YAML file."),
 ]
+
+
+def _without_secret(source: str | None) -> str | None:
+    require_plain(source, "source")
+    return source
+
+
 Source = Annotated[
     str | None,
+    AfterValidator(_without_secret),
     Field(description="Folder or s3://bucket/prefix that is one drop; empty: all of the inbox."),
 ]
 
@@ -38,7 +47,7 @@ class ModelNames(TypedDict):
 class Request(BaseModel):
     """Base of the request models: unknown fields are refused, not ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     dataset: Dataset = "default"
 

@@ -12,7 +12,7 @@ from tasks.crossings import Crossing
 from tasks.curation import CurationSummary
 from tasks.device_budget import NightPlan
 from tasks.device_use import DeviceUse, cost_of
-from tasks.ingest_drop import DropSummary
+from tasks.ingest_drops import DropSummary
 from tasks.label_stats import StatsSummary
 from tasks.quarantine import QuarantineLimitError
 from tasks.run_history import RunHistory

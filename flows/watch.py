@@ -51,8 +51,8 @@ def run_watch(
         log(f"deleted a message: {reason}")
     if more := len(notices.refused[_LINES:]):
         log(f"deleted {more} more messages that say nothing about the inbox")
-    places = run.call(find_drops, settings.root, request.dataset, settings.drop_quiet_seconds)
-    names = [place.prefix for place in places]
+    found = run.call(find_drops, settings.root, request.dataset, settings.drop_quiet_seconds)
+    names = [drop.place.prefix for drop in found]
     if names:
         say_sealed(names)
     returning = 0

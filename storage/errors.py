@@ -5,6 +5,7 @@ StorageError
 ├── ObjectUnreadableError       the store has the object, but does not give it
 ├── UnsafeKeyError              the key could leave the root
 ├── UnsupportedRootError        the root is neither a folder nor in S3
+├── SecretInAddressError        an address has a password in it
 ├── ConditionalWritesError      the store ignores "create only if absent"
 ├── LakePathError               the folder cannot hold Delta tables
 ├── UnknownTableError           no such table in the lake
@@ -74,6 +75,18 @@ class UnsupportedRootError(StorageError, ValueError):
     def __init__(self, root: str) -> None:
         self.root = root
         super().__init__(f"Expected a local folder or s3://bucket/prefix, but got {root!r}")
+
+
+class SecretInAddressError(StorageError, ValueError):
+    """An address has a user or a password in it, which messages and tables would show."""
+
+    def __init__(self, name: str, shown: str) -> None:
+        self.name = name
+        super().__init__(
+            f"{name} has a user or a password in it ({shown}), which messages and tables would "
+            "show: take it out. Of S3 they belong in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "or in a profile"
+        )
 
 
 class ConditionalWritesError(StorageError):

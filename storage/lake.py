@@ -4,7 +4,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
 
+from storage.addresses import require_plain
 from storage.data_files import DataFile, data_files, row_groups
 from storage.errors import (
     CommitConflictError,
@@ -25,14 +26,16 @@ from storage.errors import (
     UnknownVersionError,
     VersionGoneError,
 )
+from storage.log_transactions import transaction_versions
 from storage.objects import ObjectStore, open_store
 from storage.rewriting import remove_units, replace_files
-from storage.rows import check_stored_schema, columns_missing, rows_to_table
+from storage.rows import check_stored_schema, columns_missing, in_order, rows_to_table
 from storage.schemas import TABLES
 from storage.session import connect
 from storage.settings import get_settings
 from storage.unit_lives import RETRACTIONS, current_life, is_committed
 from storage.unit_lives import retractions as count_retractions
+from storage.units import FinishedUnit
 
 _ATTEMPTS = 20
 # Characters with which the table format's writer aborts the process, or writes elsewhere.
@@ -52,7 +55,9 @@ class Lake:
 
         Raises:
             LakePathError: If the path contains characters the table format cannot take.
+            SecretInAddressError: If it, or the address of the server, has a password in it.
         """
+        require_plain(root, "the root")
         self.is_local = "://" not in root
         self.root = str(Path(root).expanduser().absolute()) if self.is_local else root.rstrip("/")
         if self.is_local and (found := _IMPOSSIBLE.search(self.root)):
@@ -72,8 +77,17 @@ class Lake:
         A unit that is withdrawn meanwhile is then not committed in part: see
         `storage.unit_lives`.
         """
-        version = self.unit_version(unit_id)
-        return None if is_committed(version) else current_life(version, None)
+        return self.lives([unit_id])[unit_id]
+
+    def lives(self, unit_ids: Collection[str]) -> dict[str, int | None]:
+        """Return what `life` says of several units."""
+        units = self._open("units")
+        known = transaction_versions(self.objects, "units", units, unit_ids) if units else {}
+        versions = {unit_id: known.get(unit_id) for unit_id in unit_ids}
+        return {
+            unit_id: None if is_committed(version) else current_life(version, None)
+            for unit_id, version in versions.items()
+        }
 
     def append(
         self,
@@ -109,31 +123,66 @@ class Lake:
             CommitConflictError: If other writers won every attempt.
             ConditionalWritesError: If the object store would let writers overwrite each other.
         """
-        data = rows_to_table(table, self._schema(table), rows, unit_id)
+        lives = None if life is None else {unit_id: life}
+        return unit_id in self.append_units(table, {unit_id: rows}, lives, retractions)
+
+    def append_units(
+        self,
+        table: str,
+        rows: Mapping[str, Sequence[Mapping[str, Any]] | pa.Table],
+        lives: Mapping[str, int] | None = None,
+        retractions: int | None = None,
+    ) -> set[str]:
+        """Commit rows of several units of work to a table together, each unit exactly once.
+
+        Units that are in the table already are left out; either all others are committed, or none.
+
+        Args:
+            table: Name of the table.
+            rows: By unit, as `append`.
+            lives: By unit, as `append`.
+            retractions: As `append`.
+
+        Returns:
+            The units that were committed now.
+
+        Raises:
+            StorageError: As `append`.
+        """
+        schema = self._schema(table)
+        data = {unit: rows_to_table(table, schema, found, unit) for unit, found in rows.items()}
+        if not data:
+            return set()
         self._require_conditional_writes()
-        added: list[AddAction] | None = None
+        stored_for: list[str] = []
+        added: list[AddAction] = []
         for attempt in range(_ATTEMPTS):
             stored = self.table_to_write(table)
-            version = stored.transaction_version(unit_id)
-            due = life or current_life(version, self._version_in_units(table, unit_id, version))
-            changed = retractions is not None and count_retractions(stored) != retractions
-            if changed or (version is not None and version > due):
-                raise UnitWithdrawnError(unit_id)
-            if version == due:
-                return False
-            if is_committed(version):
-                # Of an earlier life: it was withdrawn, and its rows are not removed yet.
-                remove_units(self, table, {unit_id: due - 1})
+            versions = transaction_versions(self.objects, table, stored, data)
+            due = {unit: self._due(table, unit, versions.get(unit), lives) for unit in data}
+            if retractions is not None and count_retractions(stored) != retractions:
+                raise UnitWithdrawnError(min(data))
+            for unit, version in versions.items():
+                if version > due[unit]:
+                    raise UnitWithdrawnError(unit)
+            pending = [unit for unit in data if versions.get(unit) != due[unit]]
+            if not pending:
+                return set()
+            if withdrawn := [unit for unit in pending if is_committed(versions.get(unit))]:
+                # Of an earlier life: they were withdrawn, and their rows are not removed yet.
+                remove_units(self, table, {unit: due[unit] - 1 for unit in withdrawn})
                 continue
             check_stored_schema(table, stored)
             try:
                 if columns_missing(table, stored):
                     _add_columns(table, stored)
-                    continue  # to look again whether the unit is there
-                if added is None:
-                    files = data_files(row_groups(data), data.schema)
+                    continue  # to look again whether the units are there
+                if pending != stored_for:
+                    together = in_order(pa.concat_tables([data[unit] for unit in pending]))
+                    files = data_files(row_groups(together), together.schema)
                     added = [self.store_file(table, file, data_change=True) for file in files]
-                transactions = [Transaction(unit_id, due)]
+                    stored_for = pending
+                transactions = [Transaction(unit, due[unit]) for unit in pending]
                 if retractions is not None:
                     transactions.append(Transaction(RETRACTIONS, retractions))
                 # The opened table, not its path: the check above and the conflict check of the
@@ -147,8 +196,15 @@ class Lake:
             except CommitFailedError:
                 time.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))
             else:
-                return True
-        raise CommitConflictError(table, unit_id, _ATTEMPTS)
+                return set(pending)
+        raise CommitConflictError(table, min(data), _ATTEMPTS)
+
+    def _due(
+        self, table: str, unit_id: str, version: int | None, lives: Mapping[str, int] | None
+    ) -> int:
+        if lives is not None:
+            return lives[unit_id]
+        return current_life(version, self._version_in_units(table, unit_id, version))
 
     def commit_unit(
         self,
@@ -193,24 +249,45 @@ class Lake:
             ValueError: If a unit of stage `segment` does not name its images.
             StorageError: As `append`.
         """
-        images = list(image_ids)
-        if stage == "segment" and not images:
-            raise ValueError("A unit of stage 'segment' must name the images it finished")
-        row = {
-            "stage": stage,
-            "subject": subject,
-            "inputs": inputs,
-            "outputs": outputs,
-            "run_id": run_id,
-            "committed_at": datetime.now(UTC),
-            "image_ids": images,
-            "model_id": model_id,
-            "params_id": params_id,
-            "label_set_id": label_set_id,
-            "device_seconds": device_seconds,
-            "device": device,
-        }
-        return self.append("units", [row], unit_id, life, retractions)
+        unit = FinishedUnit(
+            stage=stage,
+            unit_id=unit_id,
+            subject=subject,
+            inputs=inputs,
+            outputs=outputs,
+            run_id=run_id,
+            image_ids=tuple(image_ids),
+            model_id=model_id,
+            params_id=params_id,
+            label_set_id=label_set_id,
+            device_seconds=device_seconds,
+            device=device,
+        )
+        lives = None if life is None else {unit_id: life}
+        return unit_id in self.commit_units([unit], lives, retractions)
+
+    def commit_units(
+        self,
+        units: Iterable[FinishedUnit],
+        lives: Mapping[str, int] | None = None,
+        retractions: int | None = None,
+    ) -> set[str]:
+        """Declare several units finished, in one commit.
+
+        Args:
+            units: The units, whose rows are all committed.
+            lives: By unit, as `append`.
+            retractions: As `append`.
+
+        Returns:
+            Those that were declared now.
+
+        Raises:
+            StorageError: As `append`.
+        """
+        now = datetime.now(UTC)
+        rows = {unit.unit_id: [unit.row(now)] for unit in units}
+        return self.append_units("units", rows, lives, retractions)
 
     def has_unit(self, table: str, unit_id: str) -> bool:
         """Tell whether a unit is committed to a table; ask `units` whether it is finished."""
@@ -415,7 +492,7 @@ def _add_columns(table: str, stored: DeltaTable) -> None:
 
 def _s3_options() -> dict[str, str]:
     options = {"conditional_put": "etag"}
-    endpoint = get_settings().s3_endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
+    endpoint = get_settings().s3_endpoint
     if endpoint:
         options["AWS_ENDPOINT_URL"] = endpoint
         options["AWS_ALLOW_HTTP"] = "true" if endpoint.startswith("http://") else "false"

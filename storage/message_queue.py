@@ -13,6 +13,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from storage.addresses import require_plain
 from storage.errors import QueueError
 
 _ATTEMPTS = 3
@@ -52,7 +53,9 @@ class MessageQueue:
 
         Raises:
             QueueError: If it is no URL of a queue.
+            SecretInAddressError: If it has a password in it.
         """
+        require_plain(url, "SEGMILL_SQS_QUEUE_URL")
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path in ("", "/"):
             raise QueueError(url, "expected https://sqs.REGION.amazonaws.com/ACCOUNT/NAME")

@@ -49,12 +49,16 @@ def rows_to_table(
         # Where null is allowed a file has null for it.
         if not field.nullable and has_nan(columns[-1]):
             raise RowsRefusedError(table, f"column {field.name} is required, but is NaN")
-    complete = pa.Table.from_arrays(columns, schema=schema)
-    order = [name for name in SORT_COLUMNS if name in schema.names]
+    return in_order(pa.Table.from_arrays(columns, schema=schema))
+
+
+def in_order(rows: pa.Table) -> pa.Table:
+    """Sort rows by label and image, as a file has them."""
+    order = [name for name in SORT_COLUMNS if name in rows.column_names]
     # Moving every string of a large unit takes longer than to write it: most come in order.
-    if not order or _is_sorted([complete.column(name) for name in order]):
-        return complete
-    return complete.sort_by([(name, "ascending") for name in order])
+    if not order or _is_sorted([rows.column(name) for name in order]):
+        return rows
+    return rows.sort_by([(name, "ascending") for name in order])
 
 
 def check_stored_schema(table: str, stored: DeltaTable) -> None:

@@ -1,15 +1,22 @@
 """Machine facts: where things are and what this machine can bear (`SEGMILL_*` variables)."""
 
+import os
+import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from storage.addresses import require_plain
 
 
 class Settings(BaseSettings):
     """Settings of one machine; what a single run should do is in the flows' request models."""
 
-    model_config = SettingsConfigDict(env_prefix="SEGMILL_", extra="ignore")
+    # What does not fit may be a password or an address with a token, set in the wrong place.
+    model_config = SettingsConfigDict(
+        env_prefix="SEGMILL_", extra="ignore", hide_input_in_errors=True
+    )
 
     root: str = Field(default="segmill-root", description="A local folder or s3://bucket/prefix.")
     model: str = Field(
@@ -148,7 +155,6 @@ class Settings(BaseSettings):
     )
     notification_block: str | None = Field(
         default=None,
-        pattern=r"^([a-z0-9-]+/[a-z0-9-]+)?$",
         description="Prefect block that tells of zombie runs, failed nights and bad input, such as "
         "slack-webhook/ops; only provisioning reads it.",
     )
@@ -161,6 +167,35 @@ class Settings(BaseSettings):
         default=None,
         description="A queue of its own that gets the bucket's event notifications; empty: none.",
     )
+
+    @field_validator("root", "s3_endpoint_url", "sqs_queue_url", "engine_address")
+    @classmethod
+    def _holds_no_secret(cls, address: str | None, field: ValidationInfo) -> str | None:
+        require_plain(address, f"SEGMILL_{field.field_name}".upper())
+        return address
+
+    @field_validator("notification_block")
+    @classmethod
+    def _is_the_name_of_a_block(cls, name: str | None) -> str | None:
+        if name and not re.fullmatch("[a-z0-9-]+/[a-z0-9-]+", name):
+            # Not shown: the address of a webhook is as good as a password.
+            raise ValueError("expected TYPE/NAME of a block, such as slack-webhook/ops")
+        return name
+
+    @property
+    def s3_endpoint(self) -> str | None:
+        """The S3 server other than Amazon's, from whichever variable names it.
+
+        Raises:
+            SecretInAddressError: If there is a password in it.
+        """
+        if self.s3_endpoint_url:
+            return self.s3_endpoint_url
+        for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+            if endpoint := os.environ.get(name):
+                require_plain(endpoint, name)
+                return endpoint
+        return None
 
 
 def get_settings() -> Settings:

@@ -3,8 +3,8 @@
 from storage.objects import open_store
 from tasks.drop_annotations import DropContent, match_documents
 from tasks.drop_images import store_images
-from tasks.drops import SealedDrop
 from tasks.report.data import Progress
+from tasks.seal_drops import SealedDrop
 
 
 def check_drop(

@@ -8,7 +8,7 @@ from typing import Any
 from storage.objects import ObjectStore
 from storage.settings import get_settings
 from tasks.drop_names import FileNames
-from tasks.drops import DropFile, SealedDrop
+from tasks.seal_drops import DropFile, SealedDrop
 from vision.coco.json_text import DocumentError, parse_json
 from vision.coco.panoptic import is_panoptic
 

@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 
 from tasks.drop_images import is_image
-from tasks.drops import ARCHIVE, UNREADABLE, UNSAFE, SealedDrop
+from tasks.seal_drops import ARCHIVE, UNREADABLE, UNSAFE, SealedDrop
 from vision.coco import Finding, make_finding
 
 _KNOWN_SUFFIXES = (".json",)

@@ -4,15 +4,18 @@ import hashlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePosixPath
 
 import numpy as np
 
+from storage.errors import ObjectNotFoundError
 from storage.objects import ObjectStore
+from storage.objects.ahead import ahead
 from tasks.drop_documents import mask_keys
-from tasks.drops import ARCHIVE, UNSAFE, DropFile, SealedDrop
-from tasks.image_inspection import ImageFacts, ImageFailure, inspect_images
+from tasks.image_inspection import ImageFacts, ImageFailure, Inspected, inspect_images
 from tasks.report.data import Progress
+from tasks.seal_drops import ARCHIVE, UNSAFE, DropChangedError, DropFile, SealedDrop
 from vision.coco import Finding, make_finding
 
 # Every name that claims to be an image is opened, so that one that is none is set aside, named.
@@ -25,18 +28,6 @@ EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "TIFF": "tif", "GIF":
 # Two pages whose 64-bit difference hashes differ in at most this many bits are near-duplicates.
 NEAR_DUPLICATE_BITS = 4
 VALIDATION_SHARE = 0.1
-
-
-class DropChangedError(RuntimeError):
-    """A file was overwritten after its drop was sealed; sealing again takes the new bytes.
-
-    Attributes:
-        key: The file.
-    """
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        super().__init__(f"{key} changed after its drop was sealed; run the command again")
 
 
 @dataclass(frozen=True)
@@ -78,7 +69,10 @@ def read_sealed(source: ObjectStore, file: DropFile) -> bytes:
     Raises:
         DropChangedError: If they are not those that were sealed.
     """
-    data = source.read(file.key)
+    try:
+        data = source.read(file.key)
+    except ObjectNotFoundError:
+        raise DropChangedError(file.key) from None
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise DropChangedError(file.key)
     return data
@@ -113,9 +107,16 @@ def store_images(
     }
 
     def contents() -> Iterator[tuple[str, bytes]]:
-        for key, file in files.items():
-            if key not in result.bad:
-                yield key, read_sealed(source, file)
+        good = (file for key, file in files.items() if key not in result.bad)
+        read = partial(read_sealed, source)
+        for file, content in ahead(good, read, lambda file: file.size_bytes):
+            yield file.key, content.result()
+
+    def store(inspected: Inspected) -> StoredImage | Finding:
+        key, data, found = inspected
+        if isinstance(found, ImageFailure):
+            return make_finding(drop.relative(key), "", found.rule, found.value)
+        return _store(target, files[key], data, found)
 
     for key, file in files.items():
         if file.refused:
@@ -123,11 +124,13 @@ def store_images(
         elif file.size_bytes > max_bytes:
             value = f"{file.size_bytes} bytes"
             result.bad[key] = make_finding(drop.relative(key), "", "image.too_large", value)
-    for key, data, found in inspect_images(contents(), max_px):
-        if isinstance(found, ImageFailure):
-            result.bad[key] = make_finding(drop.relative(key), "", found.rule, found.value)
+    inspected = inspect_images(contents(), max_px)
+    for (key, _, _), future in ahead(inspected, store, lambda one: len(one[1])):
+        outcome = future.result()
+        if isinstance(outcome, StoredImage):
+            result.stored[key] = outcome
         else:
-            result.stored[key] = _store(target, files[key], data, found)
+            result.bad[key] = outcome
         if progress:
             progress("images", len(result.stored) + len(result.bad), len(files))
     return result

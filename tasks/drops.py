@@ -1,7 +1,6 @@
-"""Find drops in an object store and seal them: which files, with which bytes, belong together."""
+"""Find drops in an object store: which files belong together, and whether anybody writes them."""
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,40 +8,22 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.errors import ObjectUnreadableError, UnsafeKeyError
 from storage.lake import Lake
-from storage.objects import ObjectInfo, ObjectStore, open_store
+from storage.objects import ObjectInfo, open_store
+from storage.objects.ahead import ahead
 from storage.session import connect
-from storage.units import unit_id
-from tasks.report.data import Progress
 
 INBOX = "inbox/"
-ARCHIVE, UNSAFE = "an archive", "a name or a link that could lead out of the drop"
-UNREADABLE = "an object that the store does not give"
 DONE_MARKER = "_DONE"
 
-# zip, gzip, bzip2, xz, zstd, 7z, rar
-_ARCHIVES = (
-    *(b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"),
-    *(b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07"),
-)
+# A listing is no picture of one moment: it may have passed where a file came to be before the
+# marker did. What changed so long before it is not affected.
+_SETTLED = timedelta(seconds=60)
 
 _INGESTED = """
 SELECT prefix, files FROM drops
 WHERE drop_id IN (SELECT subject FROM units WHERE stage IN ('ingest', 'reject'))
 """
-
-
-class EmptyDropError(ValueError):
-    """A drop holds no file.
-
-    Attributes:
-        source: Where the drop was looked for.
-    """
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        super().__init__(f"no image and no JSON file at {source}")
 
 
 @dataclass(frozen=True)
@@ -65,58 +46,34 @@ class DropPlace:
 
 
 @dataclass(frozen=True)
-class DropFile:
-    """One file of a sealed drop.
+class FoundDrop:
+    """A drop as the store lists it, before any of its bytes were read.
 
     Attributes:
-        key: Its key in the store.
-        size_bytes: Its size.
-        version: Changes whenever it is written.
-        sha256: Of what it held when the drop was sealed.
-        refused: What it is, if its bytes are not looked at: `ARCHIVE`, `UNSAFE` or `UNREADABLE`.
-        reason: Why they are not, in the store's words.
+        place: Where it lies.
+        files: Its files by key, without markers and hidden files.
     """
 
-    key: str
-    size_bytes: int
-    version: str
-    sha256: str
-    refused: str | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class SealedDrop:
-    """A drop whose content is fixed: the same bytes under the same names have the same id."""
-
-    drop_id: str
     place: DropPlace
-    files: tuple[DropFile, ...]
-
-    def relative(self, key: str) -> str:
-        """A file's path inside the drop."""
-        return key[len(self.place.folder) :]
+    files: tuple[ObjectInfo, ...]
 
 
-def list_drop(place: DropPlace) -> list[ObjectInfo]:
-    """The drop's files by key; markers, hidden files and folder placeholders are none."""
+def list_drop(place: DropPlace) -> FoundDrop:
+    """List one drop; it may turn out to have no files."""
+    return FoundDrop(place, files_of(place, open_store(place.root).list(place.prefix)))
+
+
+def files_of(place: DropPlace, listed: Iterable[ObjectInfo]) -> tuple[ObjectInfo, ...]:
+    """The drop's files among listed objects; markers, hidden files and folders are none."""
     found = []
-    for info in open_store(place.root).list(place.prefix):
+    for info in listed:
         parts = info.key[len(place.folder) :].split("/")
         hidden = any(part.startswith(".") for part in parts)
         # A single file is named whole; another one's name may begin with its.
         other = bool(place.prefix) and place.folder != place.prefix and info.key != place.prefix
         if not hidden and not other and parts[-1] not in ("", DONE_MARKER):
             found.append(info)
-    return found
-
-
-def is_complete(files: Iterable[ObjectInfo], done: bool, quiet_seconds: float) -> bool:
-    """Whether nobody is still writing: it is marked done, or nothing changed for a while."""
-    if done:
-        return True
-    newest = max((info.modified_at for info in files), default=None)
-    return newest is not None and datetime.now(UTC) - newest >= timedelta(seconds=quiet_seconds)
+    return tuple(found)
 
 
 def place_of(source: str, dataset: str) -> DropPlace:
@@ -137,12 +94,12 @@ class InboxDrops:
         uploading: Those that somebody may still be writing.
     """
 
-    complete: list[DropPlace]
+    complete: list[FoundDrop]
     uploading: list[DropPlace]
 
 
 @task(name="find-drops", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
-def find_drops(root: str, dataset: str, quiet_seconds: float) -> list[DropPlace]:
+def find_drops(root: str, dataset: str, quiet_seconds: float) -> list[FoundDrop]:
     """The complete drops in the inbox that are not ingested yet, by name.
 
     Args:
@@ -155,105 +112,46 @@ def find_drops(root: str, dataset: str, quiet_seconds: float) -> list[DropPlace]
 
 def survey_inbox(root: str, dataset: str, quiet_seconds: float) -> InboxDrops:
     """What waits in the inbox; the arguments are those of `find_drops`."""
-    by_drop: dict[str, list[ObjectInfo]] = {}
-    for info in open_store(root).list(INBOX):
+    store, began = open_store(root), datetime.now(UTC)
+    listed: dict[str, list[ObjectInfo]] = {}
+    for info in store.list(INBOX):
         name, slash, _ = info.key[len(INBOX) :].partition("/")
         if slash:
-            by_drop.setdefault(f"{INBOX}{name}/", []).append(info)
+            listed.setdefault(f"{INBOX}{name}/", []).append(info)
+    places = {prefix: DropPlace(root=root, prefix=prefix, dataset=dataset) for prefix in listed}
     known = _ingested_listings(Lake.open(root))
+    new = {
+        prefix: infos
+        for prefix, infos in listed.items()
+        if _listing(files_of(places[prefix], infos)) not in known.get(prefix, ())
+    }
+    changing = [
+        prefix
+        for prefix, infos in new.items()
+        if _is_complete(prefix, infos, quiet_seconds) and began - _changed_at(infos) < _SETTLED
+    ]
+    for prefix, again in ahead(changing, lambda prefix: [*store.list(prefix)]):
+        new[prefix] = again.result()
     found = InboxDrops([], [])
-    for prefix, files in sorted(by_drop.items()):
-        place = DropPlace(root=root, prefix=prefix, dataset=dataset)
-        done = any(info.key == prefix + DONE_MARKER for info in files)
-        if not is_complete(files, done, quiet_seconds):
-            found.uploading.append(place)
-            continue
-        listing = _listing(list_drop(place))
-        if listing and listing not in known.get(prefix, ()):
-            found.complete.append(place)
+    for prefix, infos in sorted(new.items()):
+        files = files_of(places[prefix], infos)
+        if not _is_complete(prefix, infos, quiet_seconds):
+            found.uploading.append(places[prefix])
+        elif files:
+            found.complete.append(FoundDrop(places[prefix], files))
     return found
 
 
-def read_drop(place: DropPlace, progress: Progress | None = None) -> SealedDrop:
-    """Hash every file of a drop, so that its content is fixed.
-
-    Raises:
-        EmptyDropError: If there is no file.
-        ObjectUnreadableError: If no file at all can be read.
-    """
-    store = open_store(place.root)
-    infos = list_drop(place)
-    if not infos:
-        raise EmptyDropError(place.source)
-    files = []
-    for done, info in enumerate(infos, start=1):
-        files.append(_seal_file(store, info))
-        if progress:
-            progress("seal", done, len(infos))
-    if all(file.refused == UNREADABLE for file in files):
-        # Not the files are wrong, but the rights: once they are mended, the drop is read again.
-        raise ObjectUnreadableError(files[0].key, place.root, files[0].reason)
-    names = sorted((file.key[len(place.folder) :], file.sha256) for file in files)
-    content = "".join(f"{name}\0{sha256}\n" for name, sha256 in names)
-    return SealedDrop(hashlib.sha256(content.encode()).hexdigest(), place, tuple(files))
+def _is_complete(prefix: str, infos: Sequence[ObjectInfo], quiet_seconds: float) -> bool:
+    """Whether nobody is still writing: it is marked done, or nothing changed for a while."""
+    if any(info.key == prefix + DONE_MARKER for info in infos):
+        return True
+    quiet = timedelta(seconds=quiet_seconds)
+    return bool(infos) and datetime.now(UTC) - _changed_at(infos) >= quiet
 
 
-def _seal_file(store: ObjectStore, info: ObjectInfo) -> DropFile:
-    known = (info.key, info.size_bytes, info.version)
-    try:
-        data = store.read(info.key)
-    except UnsafeKeyError as error:
-        sha256 = hashlib.sha256(UNSAFE.encode()).hexdigest()
-        return DropFile(*known, sha256, refused=UNSAFE, reason=error.reason)
-    except ObjectUnreadableError as error:
-        sha256 = hashlib.sha256(UNREADABLE.encode()).hexdigest()
-        return DropFile(*known, sha256, refused=UNREADABLE, reason=error.reason)
-    # A packed JSON file is refused as such, with a rule of its own.
-    packed = _is_archive(data) and not info.key.lower().endswith(".json")
-    sha256 = hashlib.sha256(data).hexdigest()
-    return DropFile(*known, sha256, refused=ARCHIVE if packed else None)
-
-
-def _is_archive(data: bytes) -> bool:
-    return data.startswith(_ARCHIVES) or data[257:262] == b"ustar"
-
-
-@task(name="seal-drop", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
-def seal_drop(root: str, place: DropPlace, progress: Progress | None = None) -> SealedDrop:
-    """Fix a drop's content and record the list of its files in `drops`.
-
-    Raises:
-        EmptyDropError: If there is no file.
-    """
-    drop = read_drop(place, progress)
-    _record(Lake.open(root), drop)
-    return drop
-
-
-def _record(lake: Lake, drop: SealedDrop) -> None:
-    files = [
-        # What could not be read is known by no version: every sweep tries it again.
-        {
-            "key": file.key,
-            "size_bytes": file.size_bytes,
-            "version": "" if file.refused == UNREADABLE else file.version,
-        }
-        for file in drop.files
-    ]
-    row = {
-        "drop_id": drop.drop_id,
-        "dataset": drop.place.dataset,
-        "prefix": drop.place.prefix or drop.place.source,
-        "sealed_at": datetime.now(UTC),
-        "objects": len(files),
-        "bytes": sum(file.size_bytes for file in drop.files),
-        "files": files,
-    }
-    # The listing is part of the id: the same content under new versions is recorded again, so
-    # that the next sweep knows it without reading a byte.
-    versions = (f"{file.key}\0{file.version}" for file in drop.files)
-    seal = unit_id("seal", versions, drop_id=drop.drop_id, dataset=drop.place.dataset)
-    lake.append("drops", [row], seal)
+def _changed_at(infos: Sequence[ObjectInfo]) -> datetime:
+    return max(info.modified_at for info in infos)
 
 
 def _ingested_listings(lake: Lake) -> dict[str, set[tuple[tuple[str, int, str], ...]]]:

@@ -6,7 +6,7 @@ for each image; what breaks it is set aside by name, and a new child takes over.
 
 import resource
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +23,8 @@ DEFAULT_SECONDS = 60.0
 
 _BASE_BYTES = 2 * 2**30  # of the interpreter, its libraries, and the file itself
 _BYTES_PER_PX = 16  # the decoder's own pixels, RGBA of it, the page below, and RGB
+# What goes to a child at once.
+_HANDFUL, _HANDFUL_BYTES = 8, 2**20
 
 Named = tuple[str, bytes]
 
@@ -46,12 +48,15 @@ class ImageFailure:
     value: str
 
 
-Inspection = ProcessFuture[ImageFacts | ImageFailure]
+Inspected = tuple[str, bytes, ImageFacts | ImageFailure]
+"""Name and bytes of an image file, and what was found."""
+
+Inspection = ProcessFuture[list[ImageFacts | ImageFailure]]
 
 
 def inspect_images(
     files: Iterable[Named], max_px: int, seconds: float = DEFAULT_SECONDS
-) -> Iterator[tuple[str, bytes, ImageFacts | ImageFailure]]:
+) -> Iterator[Inspected]:
     """Decode image files, some at once, and tell what each one is; in the order given.
 
     Args:
@@ -62,15 +67,33 @@ def inspect_images(
     Yields:
         Name, bytes, and what was found.
     """
-    waiting: deque[tuple[str, bytes, Inspection]] = deque()
-    for name, data in files:
-        future = _pool().schedule(_inspect_in_child, args=(data, max_px), timeout=seconds)
-        waiting.append((name, data, future))
+    waiting: deque[tuple[Sequence[Named], Inspection]] = deque()
+    for some in _handfuls(files):
+        waiting.append((some, _schedule(some, max_px, seconds)))
         if len(waiting) > 2 * WORKERS:
-            name, data, future = waiting.popleft()
-            yield name, data, _result(future, seconds)
-    for name, data, future in waiting:
-        yield name, data, _result(future, seconds)
+            yield from _results(*waiting.popleft(), max_px, seconds)
+    for some, future in waiting:
+        yield from _results(some, future, max_px, seconds)
+
+
+def _handfuls(files: Iterable[Named]) -> Iterator[Sequence[Named]]:
+    """Small images by the handful: the way to a child and back can take longer than decoding."""
+    some: list[Named] = []
+    for name, data in files:
+        if some and sum(len(other) for _, other in some) + len(data) > _HANDFUL_BYTES:
+            yield some
+            some = []
+        some.append((name, data))
+        if len(some) == _HANDFUL:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def _schedule(some: Sequence[Named], max_px: int, seconds: float) -> Inspection:
+    data = [data for _, data in some]
+    return _pool().schedule(_inspect_in_child, args=(data, max_px), timeout=seconds)
 
 
 def image_failure(error: ImageError) -> ImageFailure:
@@ -80,13 +103,27 @@ def image_failure(error: ImageError) -> ImageFailure:
     return ImageFailure(error.rule, str(value))
 
 
-def _result(future: Inspection, seconds: float) -> ImageFacts | ImageFailure:
+def _results(
+    some: Sequence[Named], future: Inspection, max_px: int, seconds: float
+) -> Iterator[Inspected]:
+    found: Sequence[ImageFacts | ImageFailure]
     try:
-        return future.result()
-    except TimeoutError:
-        return ImageFailure("image.too_slow", f"more than {seconds:g} s")
-    except ProcessExpired as error:
+        found = future.result()
+    except (TimeoutError, ProcessExpired) as error:
+        if len(some) > 1:
+            # One of them is to blame: each alone, to find out which.
+            for one in some:
+                yield from _results([one], _schedule([one], max_px, seconds), max_px, seconds)
+            return
+        found = [_failure(error, seconds)]
+    for (name, data), facts in zip(some, found, strict=True):
+        yield name, data, facts
+
+
+def _failure(error: TimeoutError | ProcessExpired, seconds: float) -> ImageFailure:
+    if isinstance(error, ProcessExpired):
         return ImageFailure("image.decoder_died", f"exit code {error.exitcode}")
+    return ImageFailure("image.too_slow", f"more than {seconds:g} s")
 
 
 def _inspect(data: bytes, max_px: int) -> ImageFacts | ImageFailure:
@@ -101,9 +138,9 @@ def _inspect(data: bytes, max_px: int) -> ImageFacts | ImageFailure:
     return ImageFacts(image.width_px, image.height_px, image.format, image.exif_orientation, looks)
 
 
-def _inspect_in_child(data: bytes, max_px: int) -> ImageFacts | ImageFailure:
-    _limit_memory(_BASE_BYTES + len(data) + _BYTES_PER_PX * max_px)
-    return _inspect(data, max_px)
+def _inspect_in_child(files: Sequence[bytes], max_px: int) -> list[ImageFacts | ImageFailure]:
+    _limit_memory(_BASE_BYTES + sum(map(len, files)) + _BYTES_PER_PX * max_px)
+    return [_inspect(data, max_px) for data in files]
 
 
 def _limit_memory(limit_bytes: int) -> None:

@@ -2,17 +2,15 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from storage.objects import ObjectStore
+from storage.objects.ahead import ahead
 from tasks.drop_annotations import MatchedImage
 from tasks.mask_names import mask_key
 from tasks.report.data import Progress
 from vision.coco import CocoAnnotation
 from vision.masks import expect_masks, rle_to_png
-
-_WRITES_AT_ONCE = 8
 
 
 def write_masks(
@@ -52,11 +50,10 @@ def write_masks(
     expect_masks(len(annotations))
     rows = []
     # A write mostly waits for the disk or the network: some at once are ten times faster.
-    with ThreadPoolExecutor(_WRITES_AT_ONCE) as writers:
-        for done, row in enumerate(writers.map(write, annotations), start=1):
-            rows.append(row)
-            if progress:
-                progress("masks", done, len(annotations))
+    for done, (_, row) in enumerate(ahead(annotations, write), start=1):
+        rows.append(row.result())
+        if progress:
+            progress("masks", done, len(annotations))
     return rows
 
 

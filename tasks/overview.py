@@ -122,7 +122,7 @@ def overview(settings: Settings, dataset: str, choice: ModelChoice, days: int) -
         images=totals[0],
         segments=totals[1],
         last_runs=last_runs,
-        drops_waiting=[place.prefix for place in inbox.complete],
+        drops_waiting=[drop.place.prefix for drop in inbox.complete],
         drops_uploading=[place.prefix for place in inbox.uploading],
         images_pending=sum(map(len, pending)),
         images_deferred=plan.images_left(len(plan.tonight)),

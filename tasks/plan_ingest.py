@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from tasks.check_drop import check_drop
 from tasks.drop_annotations import DropContent
-from tasks.drops import DropPlace, read_drop
+from tasks.drops import FoundDrop
 from tasks.report.data import Progress
+from tasks.seal_drops import read_found
 from vision.masks import rle_to_png
 
 _SAMPLED_MASKS = 200
@@ -40,7 +41,7 @@ class IngestPlan:
 
 
 def plan_ingest(
-    place: DropPlace,
+    found: FoundDrop,
     *,
     max_image_px: int,
     max_image_bytes: int,
@@ -51,7 +52,7 @@ def plan_ingest(
     """Check a drop as ingesting would, and add up what would be stored.
 
     Args:
-        place: Where the drop lies.
+        found: The drop, as the store lists it.
         max_image_px: Largest number of pixels of an image.
         max_image_bytes: Largest size of an image file.
         max_json_bytes: Largest size of a COCO document.
@@ -61,7 +62,7 @@ def plan_ingest(
     Raises:
         EmptyDropError: If there is no file.
     """
-    drop = read_drop(place, progress)
+    drop = read_found(found, progress)
     content = check_drop(
         drop,
         max_image_px=max_image_px,
@@ -71,7 +72,7 @@ def plan_ingest(
     )
     size_bytes = {file.key: file.size_bytes for file in drop.files}
     return IngestPlan(
-        source=place.source,
+        source=drop.place.source,
         files=len(drop.files),
         images=len(content.images),
         masks=len(content.annotations),

@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from tasks.convert_weights import ConversionError, convert_weights
+from storage.addresses import without_secrets
 from tasks.exports.folder import OutputFolderError, whole_folder
 from tasks.report.data import Progress
+from vision.checkpoints import ConversionError, convert_weights
 from vision.models import HUB_CHECKPOINTS, HUB_NAME, MANIFEST, WEIGHTS_SUFFIXES
 
 STAGE = "fetch"
@@ -34,7 +35,13 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class PullError(ValueError):
-    """A model that cannot be fetched; the message says what to do."""
+    """A model that cannot be fetched; the message says what to do.
+
+    It shows no password, token or signature of an address.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_secrets(message))
 
 
 @dataclass(frozen=True)

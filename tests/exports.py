@@ -14,7 +14,8 @@ from storage.lake import Lake
 from storage.objects import ObjectStore, open_store
 from tasks.drop_annotations import DropContent, match_documents
 from tasks.drop_images import store_images
-from tasks.drops import place_of, read_drop
+from tasks.drops import place_of
+from tasks.seal_drops import read_drop
 from vision.masks import mask_to_rle, rle_area, rle_bbox
 
 NOW = datetime(2026, 5, 4, 2, 0, tzinfo=UTC)

@@ -7,7 +7,8 @@ import pytest
 
 from tasks.check_drop import check_drop
 from tasks.drop_annotations import DropContent
-from tasks.drops import DropPlace, read_drop
+from tasks.drops import DropPlace
+from tasks.seal_drops import read_drop
 from tests.bad_input import coco_cases, image_cases, path_cases  # noqa: F401  they register cases
 from tests.bad_input.bad_drop import CASES, Case, good_drop
 

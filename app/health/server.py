@@ -8,6 +8,7 @@ import yaml
 
 from app.health.findings import Finding, ok, problem, warning
 from app.prefect_side import ServerError, ServerState, read_server, server_url
+from storage.addresses import without_secrets
 
 _PREFECT_YAML = Path(__file__).parents[2] / "prefect.yaml"
 _DEPLOY = "segmill up does it on one machine; elsewhere: prefect --no-prompt deploy --all"
@@ -19,7 +20,8 @@ def check_server() -> tuple[list[Finding], ServerState | None]:
     Returns:
         What was found, and the server's state if it answered.
     """
-    if server_url() is None:
+    url = server_url()
+    if url is None:
         return [
             warning(
                 "server",
@@ -27,6 +29,11 @@ def check_server() -> tuple[list[Finding], ServerState | None]:
                 "segmill up starts one; or set PREFECT_API_URL to http://HOST:4200/api",
             )
         ], None
+    in_address = []
+    if without_secrets(url) != url:
+        do = "take them out; a password belongs in PREFECT_API_AUTH_STRING"
+        told = "PREFECT_API_URL has a user or a password in it, which Prefect shows in its logs"
+        in_address = [problem("server", told, do)]
     try:
         state = read_server()
     except ServerError as error:
@@ -35,9 +42,10 @@ def check_server() -> tuple[list[Finding], ServerState | None]:
             "auth": "see the server's settings",
             "answer": "PREFECT_API_URL should end in /api and lead to Prefect 3",
         }[error.kind]
-        return [problem("server", str(error), do)], None
+        return [*in_address, problem("server", str(error), do)], None
     wanted = yaml.safe_load(_PREFECT_YAML.read_text()) if _PREFECT_YAML.is_file() else {}
     return [
+        *in_address,
         _version(state),
         *_pools(state, wanted.get("deployments", [])),
         *_deployments(state, wanted.get("deployments", [])),

@@ -15,24 +15,25 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from app.health.bucket_errors import explain
 from app.health.findings import Finding, ok, problem, warning
-from storage.errors import ConditionalWritesError, StorageError
+from storage.errors import ConditionalWritesError, SecretInAddressError, StorageError
 from storage.objects import LocalStore, ObjectStore, open_store
+from storage.settings import Settings
 
 _CHECK = "store"
 _PROBES = "probes/"
 _INBOX = "inbox/"
 
 
-def check_store(root: str, endpoint_url: str | None) -> tuple[list[Finding], datetime | None]:
+def check_store(settings: Settings) -> tuple[list[Finding], datetime | None]:
     """Look at the store; what is written for that is deleted again.
 
     Args:
-        root: The data root.
-        endpoint_url: A server other than Amazon's.
+        settings: Of the machine.
 
     Returns:
         What was found, and the clock of the store, where it has one.
     """
+    root = settings.root
     if "://" not in root:
         folder = Path(root).expanduser().absolute()
         try:
@@ -43,6 +44,10 @@ def check_store(root: str, endpoint_url: str | None) -> tuple[list[Finding], dat
     bucket, _, prefix = root.removeprefix("s3://").partition("/")
     if not root.startswith("s3://") or not bucket:
         return [problem(_CHECK, f"{root} is no root", "use a folder or s3://bucket/prefix")], None
+    try:
+        endpoint_url = settings.s3_endpoint
+    except SecretInAddressError as error:
+        return [problem(_CHECK, str(error), "correct the variable")], None
     try:
         client = _client(endpoint_url)
         # Not HEAD, whose refusals have no body that says why; and not all of the bucket, which a
@@ -102,7 +107,7 @@ def _region(client: Any, bucket: str, endpoint_url: str | None) -> Iterator[Find
     here = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if not there or here == there:
         return
-    if here or not (endpoint_url or os.environ.get("AWS_ENDPOINT_URL")):
+    if here or not endpoint_url:
         yield problem(
             "region",
             f"the bucket {bucket} is in {there}, and the region here is {here or 'not set'}",

@@ -1,5 +1,6 @@
 """Objects under keys: files below a local folder, or objects of a bucket below a prefix."""
 
+from storage.addresses import require_plain
 from storage.errors import ObjectNotFoundError, UnsafeKeyError, UnsupportedRootError
 from storage.objects.contract import ObjectInfo, ObjectStore
 from storage.objects.local import LocalStore
@@ -23,7 +24,9 @@ def open_store(root: str) -> ObjectStore:
 
     Raises:
         UnsupportedRootError: If the root is a URI of another kind, or names no bucket.
+        SecretInAddressError: If it, or the address of the server, has a password in it.
     """
+    require_plain(root, "the root")
     scheme, separator, rest = root.partition("://")
     if not separator:
         return LocalStore(root)
@@ -33,4 +36,4 @@ def open_store(root: str) -> ObjectStore:
     # boto3 takes a fifth of a second to import, and most roots are folders.
     from storage.objects.s3 import S3Store
 
-    return S3Store(bucket, prefix, endpoint_url=get_settings().s3_endpoint_url)
+    return S3Store(bucket, prefix, endpoint_url=get_settings().s3_endpoint)

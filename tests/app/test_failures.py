@@ -28,7 +28,7 @@ from storage.errors import (
     VersionGoneError,
 )
 from storage.settings import Settings
-from tasks.drop_images import DropChangedError
+from tasks.seal_drops import DropChangedError
 from vision.sam2.weights import WeightsFileError, WeightsMismatchError
 
 ROOT = Path(__file__).parents[2]
@@ -178,7 +178,7 @@ def test_a_drop_on_a_store_of_another_kind_is_told_in_a_sentence(segmill, verb):
         (["ingest"], "flows.ingest.run_ingest", True),
         (["nightly"], "flows.nightly.run_nightly", True),
         (["export", "crops", "-o", "out"], "tasks.export_crops.export_crops", True),
-        (["check", "."], "tasks.drops.read_drop", False),
+        (["check", "."], "tasks.seal_drops.read_drop", False),
         (["sql", "SELECT 1"], "storage.session.read_only_query", False),
     ],
 )

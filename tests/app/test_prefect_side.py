@@ -62,7 +62,7 @@ def test_a_password_in_the_address_is_not_shown():
     ):
         require_server()
     assert "canary" not in str(failure.value)
-    assert "http://127.0.0.1" in str(failure.value)
+    assert "http://***@127.0.0.1" in str(failure.value)
 
 
 @pytest.mark.slow

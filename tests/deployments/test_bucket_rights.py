@@ -127,7 +127,7 @@ def asked(tmp_path_factory):
             run_maintain(MaintainRequest(), settings, InProcess())
             found["maintainer"] |= server.asked
         server.asked.clear()
-        findings, _ = check_store(settings.root, None)
+        findings, _ = check_store(settings)
         assert [finding.state for finding in findings] == ["ok"]
         found["worker"] |= server.asked
     return {

@@ -53,7 +53,7 @@ def night(root, source, model, broken=False, told=None, watch=None, clock=0):
             for table in list_tables.fn(root):
                 maintain_one.fn(table, root=root, retention_hours=168, dry_run=False)
             return
-        with patch.object(Lake, "append", append_without_asking):
+        with patch.object(Lake, "append_units", append_without_asking):
             run_nightly(request, settings, InProcess())
 
 
@@ -62,12 +62,12 @@ def _inspect_images_here(files, max_px):
         yield name, data, _inspect(data, max_px)
 
 
-_append = Lake.append
+_append = Lake.append_units
 _turn = Lock()
 
 
 def append_without_asking(lake, table, rows, *of_unit):
-    """In place of `Lake.append`: rows are appended whether or not the unit is in the table."""
+    """In place of `Lake.append_units`: appends whether or not the units are in the table."""
     # What is replaced meanwhile is replaced for all threads.
     with _turn:
         if table == "units":

@@ -2,7 +2,7 @@
 
 import pytest
 
-import tasks.ingest_drop
+import tasks.ingest_drops
 from flows.nightly import run_nightly
 from flows.running import InProcess
 from tasks.quarantine import QuarantineLimitError
@@ -99,14 +99,14 @@ def test_it_is_caught_where_the_bad_ones_are_left_out_in_silence(quiet_mill, tmp
     write_good_images(drop, 5)
     rules = write_poisons(drop, POISONS[:1], tmp_path / "poisons")
     (drop / "_DONE").touch()
-    match = tasks.ingest_drop.match_documents
+    match = tasks.ingest_drops.match_documents
 
     def silent(*args, **kwargs):
         content = match(*args, **kwargs)
         content.findings.clear()
         return content
 
-    monkeypatch.setattr(tasks.ingest_drop, "match_documents", silent)
+    monkeypatch.setattr(tasks.ingest_drops, "match_documents", silent)
     night(quiet_mill)
     files = [path.name for path in drop.iterdir() if path.name != "_DONE"]
     lost, _ = balance(quiet_mill, files)

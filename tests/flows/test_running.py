@@ -7,8 +7,9 @@ from prefect import task
 
 from flows.nightly import run_nightly
 from flows.running import InProcess, RelativeRootError, worker_settings
-from tasks.drops import EmptyDropError, place_of, read_drop
+from tasks.drops import place_of
 from tasks.models import LoadedModels
+from tasks.seal_drops import EmptyDropError, read_drop
 from tests.drops import BLUE, GREEN, RED, write_box_drop
 from tests.fakes import ColorLabeller, ComponentSegmenter
 

@@ -200,7 +200,7 @@ def test_what_is_said_ten_times_and_in_any_order_is_committed_once(place, tmp_pa
 
 @pytest.mark.slow
 def test_it_is_caught_where_the_lake_forgets_what_it_committed(place, tmp_path, monkeypatch):
-    monkeypatch.setattr(Lake, "append", append_without_asking)
+    monkeypatch.setattr(Lake, "append_units", append_without_asking)
     say_each_ten_times(place, tmp_path)
     assert place.stored() != (3, 3, 3)
 

@@ -18,19 +18,19 @@ def png(width_px: int = 8, height_px: int = 6) -> bytes:
     return buffer.getvalue()
 
 
-def crash(data: bytes, max_px: int) -> ImageFacts | ImageFailure:
-    if data == b"crash":
+def crash(files: list[bytes], max_px: int) -> list[ImageFacts | ImageFailure]:
+    if b"crash" in files:
         os.kill(os.getpid(), signal.SIGSEGV)
-    if data == b"hang":
+    if b"hang" in files:
         time.sleep(60)
-    return image_inspection._inspect_in_child(data, max_px)
+    return image_inspection._inspect_in_child(files, max_px)
 
 
-def with_little_memory(data: bytes, max_px: int) -> ImageFacts | ImageFailure:
+def with_little_memory(files: list[bytes], max_px: int) -> list[ImageFacts | ImageFailure]:
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     image_inspection._limit_memory(in_use + 50_000_000)
     try:
-        return image_inspection._inspect(data, max_px)
+        return [image_inspection._inspect(data, max_px) for data in files]
     finally:
         image_inspection._limit_memory(in_use + 4_000_000_000)
 
@@ -56,13 +56,26 @@ def test_what_is_wrong_is_told_by_rule_and_value():
 @pytest.mark.parametrize(
     ("data", "rule"), [(b"crash", "image.decoder_died"), (b"hang", "image.too_slow")]
 )
-def test_a_file_that_breaks_its_decoder_costs_only_itself(monkeypatch, data, rule):
+@pytest.mark.parametrize("at", [0, 5, 11])
+def test_a_file_that_breaks_its_decoder_costs_only_itself(monkeypatch, data, rule, at):
     monkeypatch.setattr(image_inspection, "_inspect_in_child", crash)
-    files = [("bad", data), *((str(number), png()) for number in range(6))]
-    found = [item for _, _, item in inspect_images(files, 10_000, seconds=3)]
-    assert isinstance(found[0], ImageFailure)
-    assert found[0].rule == rule
-    assert all(isinstance(item, ImageFacts) for item in found[1:])
+    files = [(str(number), png(number + 1)) for number in range(12)]
+    files[at] = ("bad", data)
+    found = list(inspect_images(files, 10_000, seconds=3))
+    assert [(name, data) for name, data, _ in found] == files
+    outcomes = [outcome for _, _, outcome in found]
+    bad = outcomes.pop(at)
+    assert isinstance(bad, ImageFailure)
+    assert bad.rule == rule
+    assert all(isinstance(outcome, ImageFacts) for outcome in outcomes)
+    assert len(files) > image_inspection._HANDFUL
+
+
+def test_a_large_file_goes_to_a_child_alone():
+    small, large = b"1", b"2" * image_inspection._HANDFUL_BYTES
+    files = [("", data) for data in [small, small, large, small, large, large]]
+    sizes = [len(some) for some in image_inspection._handfuls(files)]
+    assert sizes == [2, 1, 1, 1, 1]
 
 
 def test_an_image_that_needs_too_much_memory_is_set_aside(monkeypatch):

@@ -200,7 +200,7 @@ class KilledHereError(Exception):
 def test_what_was_set_aside_stays_so_when_the_next_attempt_would_not(
     filled, batch, bad_pixels, monkeypatch, table
 ):
-    append = Lake.append
+    append = Lake.append_units
 
     def dies(lake, name, rows, *of_unit):
         if name == table:
@@ -208,7 +208,7 @@ def test_what_was_set_aside_stays_so_when_the_next_attempt_would_not(
         return append(lake, name, rows, *of_unit)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Lake, "append", dies)
+        patched.setattr(Lake, "append_units", dies)
         with pytest.raises(KilledHereError):
             run(filled.root, batch, SegmenterThatFails(bad_pixels))
     run(filled.root, batch, NestedSegmenter())
@@ -221,7 +221,7 @@ def test_what_was_set_aside_stays_so_when_the_next_attempt_would_not(
 def test_what_fails_only_after_others_were_settled_fails_the_batch(
     filled, batch, bad_pixels, monkeypatch
 ):
-    append = Lake.append
+    append = Lake.append_units
 
     def dies(lake, name, rows, *of_unit):
         if name == "segments":
@@ -229,7 +229,7 @@ def test_what_fails_only_after_others_were_settled_fails_the_batch(
         return append(lake, name, rows, *of_unit)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Lake, "append", dies)
+        patched.setattr(Lake, "append_units", dies)
         with pytest.raises(KilledHereError):
             run(filled.root, batch, NestedSegmenter())
     with pytest.raises(module.AttemptsDifferError, match=batch[0].file_name):

@@ -12,6 +12,7 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.pretrained import download_pretrained_from_hf
 from safetensors import SafetensorError
 
 from vision.models import ModelReferenceError, resolve_model
@@ -84,6 +85,7 @@ def load_clip(reference: str, device: str = "auto") -> LoadedClip:
     place = torch.device(_device_name(device))
     kind, _, rest = reference.partition(":")
     if kind == "hub" and rest.count("/") == 1 and all(rest.split("/")):
+        _require_safetensors(reference, _fetched(reference, rest))
         model = _create(reference, f"hf-hub:{rest}")
         model_id = f"{rest.split('/')[1]}-{_state_digest(model)[:12]}"
         return prepare_clip(model, f"hf-hub:{rest}", model_id, place)
@@ -95,6 +97,7 @@ def load_clip(reference: str, device: str = "auto") -> LoadedClip:
     folder = found.path.parent
     if not (folder / "open_clip_config.json").is_file():
         raise ModelReferenceError(reference, f"no open_clip_config.json in {folder}")
+    _require_safetensors(reference, found.path)
     model = _create(reference, f"local-dir:{folder}")
     return prepare_clip(model, f"local-dir:{folder}", found.model_id, place)
 
@@ -124,6 +127,23 @@ def prepare_clip(
         model_id=model_id,
         device=device,
     )
+
+
+def _fetched(reference: str, name: str) -> Path:
+    """The weights file of the hub that open_clip takes: safetensors, where there are any."""
+    try:
+        return Path(download_pretrained_from_hf(name))
+    except OSError as error:
+        raise ModelReferenceError(reference, str(error)) from error
+
+
+def _require_safetensors(reference: str, path: Path) -> None:
+    """Refuse a pickle, which open_clip would read in this process."""
+    if path.suffix != ".safetensors":
+        source = reference if reference.startswith("hub:") else f"file:{path}"
+        raise ModelReferenceError(
+            reference, f"{path.name} is a pickle; segmill models pull {source} converts it once"
+        )
 
 
 def _create(reference: str, source: str, pretrained: str | None = None) -> open_clip.CLIP:

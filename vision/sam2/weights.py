@@ -1,11 +1,12 @@
 """Weights files of SAM 2: read without running anything in them, and recognised by their shapes."""
 
 from pathlib import Path
-from pickle import UnpicklingError
+from tempfile import TemporaryDirectory
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from vision.checkpoints import ConversionError, convert_weights
 from vision.sam2.architecture import DEMO_CONFIG, WeightsFileError, config_of, read_image_size
 
 __all__ = [
@@ -43,6 +44,9 @@ class WeightsMismatchError(WeightsFileError):
 def read_tensors(path: Path) -> Tensors:
     """Read a safetensors file, or a checkpoint as `sam2` publishes and trains them (`.pt`).
 
+    A checkpoint is read in a process of its own each time: `segmill models pull file:PATH` makes
+    safetensors of it once.
+
     Args:
         path: Tensors bear the names of `SAM2Base.state_dict()`; in a checkpoint they may stand
             under the key `model`.
@@ -62,21 +66,19 @@ def read_tensors(path: Path) -> Tensors:
 
 
 def _read(path: Path) -> Tensors:
+    if path.suffix != ".safetensors":
+        with TemporaryDirectory(prefix="segmill-weights-") as folder:
+            converted = Path(folder) / "model.safetensors"
+            try:
+                convert_weights(path, converted)
+            except ConversionError as error:
+                raise WeightsFileError(path, error.reason) from None
+            return _read(converted)
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise WeightsFileError(path, "holds more than tensors, or is damaged") from error
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
         raise WeightsFileError(path, f"cannot be read as weights ({error})") from error
-    tensors = content.get("model", content) if isinstance(content, dict) else None
-    if not isinstance(tensors, dict) or not all(
-        isinstance(value, torch.Tensor) for value in tensors.values()
-    ):
-        raise WeightsFileError(path, "holds no state dict")
-    return tensors
 
 
 def guess_config(path: Path, tensors: Tensors) -> str:
