@@ -1,6 +1,6 @@
 """What can stand in the way of provisioning."""
 
-import httpx
+from storage.addresses import without_secrets
 
 
 class ProvisionError(RuntimeError):
@@ -24,7 +24,7 @@ class ServerUnreachableError(ProvisionError):
     """
 
     def __init__(self, url: str, reason: str) -> None:
-        self.url = str(httpx.URL(url).copy_with(username=None, password=None, query=None))
+        self.url = without_secrets(url)
         super().__init__(f"the Prefect server at {self.url} {reason}")
 
 

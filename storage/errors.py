@@ -3,6 +3,7 @@
 StorageError
 ├── ObjectNotFoundError         no object under this key
 ├── ObjectUnreadableError       the store has the object, but does not give it
+├── StoreRefusedError           the store does not answer, or not to these credentials
 ├── UnsafeKeyError              the key could leave the root
 ├── UnsupportedRootError        the root is neither a folder nor in S3
 ├── SecretInAddressError        an address has a password in it
@@ -58,6 +59,21 @@ class ObjectUnreadableError(StorageError):
         self.key = key
         self.reason = reason
         super().__init__(f"{root} does not give {key!r}: {reason}")
+
+
+class StoreRefusedError(StorageError):
+    """The store does not answer, or refuses whatever is asked: nothing is wrong with one object.
+
+    Attributes:
+        found: What is wrong.
+        do: What to do about it.
+    """
+
+    def __init__(self, root: str, found: str, do: str) -> None:
+        self.root = root
+        self.found = found
+        self.do = do
+        super().__init__(f"{root}: {found}; {do}")
 
 
 class UnsafeKeyError(StorageError, ValueError):

@@ -4,7 +4,8 @@ import os
 import random
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from storage.data_files import DataFile, data_files, row_groups
 from storage.errors import (
     CommitConflictError,
     LakePathError,
+    StoreRefusedError,
     TableLogLostError,
     UnitWithdrawnError,
     UnknownTableError,
@@ -187,12 +189,13 @@ class Lake:
                     transactions.append(Transaction(RETRACTIONS, retractions))
                 # The opened table, not its path: the check above and the conflict check of the
                 # commit must look at the same version.
-                stored.create_write_transaction(
-                    list(added),
-                    "append",
-                    stored.schema(),
-                    commit_properties=CommitProperties(app_transactions=transactions),
-                )
+                with self._told():
+                    stored.create_write_transaction(
+                        list(added),
+                        "append",
+                        stored.schema(),
+                        commit_properties=CommitProperties(app_transactions=transactions),
+                    )
             except CommitFailedError:
                 time.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))
             else:
@@ -441,10 +444,29 @@ class Lake:
         return f"{self.root}/{table}"
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable | None:
+        with self._told():
+            try:
+                return DeltaTable(self._uri(table), version=version, storage_options=self._options)
+            except TableNotFoundError:
+                return None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the table format's writer raises of a bucket, as one sentence that says what to do.
+
+        A lost race for a commit is not among it.
+        """
         try:
-            return DeltaTable(self._uri(table), version=version, storage_options=self._options)
-        except TableNotFoundError:
-            return None
+            yield
+        except (DeltaError, OSError) as error:
+            if self.is_local or isinstance(error, CommitFailedError):
+                raise
+            from storage.objects.refusals import explain_delta  # boto3 is slow to import
+
+            bucket = self.root.removeprefix("s3://").partition("/")[0]
+            if (refused := explain_delta(error, bucket)) is None:
+                raise
+            raise StoreRefusedError(self.root, *refused) from error
 
     def _create(self, table: str) -> DeltaTable:
         schema = TABLES[table]
@@ -455,16 +477,17 @@ class Lake:
                 return stored
             raise TableLogLostError(table, self._uri(table))
         try:
-            DeltaTable.create(
-                self._uri(table),
-                schema,
-                name=table,
-                description=" ".join(value.decode() for value in schema.metadata.values()),
-                storage_options=self._options,
-                # A retry would make it again, as its second version.
-                commit_properties=CommitProperties(max_commit_retries=0),
-            )
-        except DeltaError:
+            with self._told():
+                DeltaTable.create(
+                    self._uri(table),
+                    schema,
+                    name=table,
+                    description=" ".join(value.decode() for value in schema.metadata.values()),
+                    storage_options=self._options,
+                    # A retry would make it again, as its second version.
+                    commit_properties=CommitProperties(max_commit_retries=0),
+                )
+        except (DeltaError, StoreRefusedError):
             # Another writer made it in between: then it can be opened, else the error stands.
             if (stored := self._open(table)) is not None:
                 return stored

@@ -181,6 +181,14 @@ def test_servers_listen_on_this_machine_only():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
+def test_the_page_about_security_names_tests_that_are_there():
+    text = (ROOT / "docs/security.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "tests/" in line]
+    assert len(rows) > 15
+    for name in re.findall(r"`(tests/[^`]+)`", text):
+        assert (ROOT / name).is_file(), name
+
+
 def test_deployments_hold_no_secret():
     text = (ROOT / "prefect.yaml").read_text()
     assert not re.search(r"(?i)password|secret|token|access_key|auth", text)

@@ -13,10 +13,15 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from app.health.bucket_errors import explain
 from app.health.findings import Finding, ok, problem, warning
-from storage.errors import ConditionalWritesError, SecretInAddressError, StorageError
+from storage.errors import (
+    ConditionalWritesError,
+    SecretInAddressError,
+    StorageError,
+    StoreRefusedError,
+)
 from storage.objects import LocalStore, ObjectStore, open_store
+from storage.objects.refusals import explain
 from storage.settings import Settings
 
 _CHECK = "store"
@@ -128,7 +133,10 @@ def _bucket(root: str, bucket: str) -> Iterator[Finding]:
         except ConditionalWritesError as error:
             failed = True
             yield problem(_CHECK, str(error), "two runs at once would damage the tables")
-        except (ClientError, BotoCoreError, StorageError) as error:
+        except StoreRefusedError as error:
+            failed = True
+            yield problem(_CHECK, f"{root}: cannot {what}: {error.found}", error.do)
+        except StorageError as error:
             failed = True
             found, do = explain(_cause(error), bucket)
             yield problem(_CHECK, f"{root}: cannot {what}: {found}", do)

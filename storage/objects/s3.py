@@ -4,17 +4,23 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from storage.errors import ConditionalWritesError, ObjectNotFoundError, ObjectUnreadableError
+from storage.errors import (
+    ConditionalWritesError,
+    ObjectNotFoundError,
+    ObjectUnreadableError,
+    StoreRefusedError,
+)
 from storage.objects.contract import CHUNK_BYTES, ObjectInfo
 from storage.objects.keys import checked_key, checked_prefix
+from storage.objects.refusals import OF_THE_WHOLE_STORE, explain
 
 _ATTEMPTS = 6
 _PARALLEL_WRITES = 16
@@ -22,7 +28,11 @@ _ATTEMPT_FIELD = "segmill-attempt"
 
 
 class S3Store:
-    """An object store in a bucket, below a prefix."""
+    """An object store in a bucket, below a prefix.
+
+    Every method that asks the store raises `StoreRefusedError` where it does not do what it is
+    asked; what may pass was tried six times by then.
+    """
 
     def __init__(self, bucket: str, prefix: str = "", endpoint_url: str | None = None) -> None:
         """Use the bucket with the credentials of the environment; nothing is requested yet.
@@ -62,22 +72,25 @@ class S3Store:
         Raises:
             ObjectNotFoundError: If there is no such object.
             ObjectUnreadableError: If access to it is denied, or it lies in an archive tier.
-            botocore.exceptions.ClientError: If the store refuses for another reason.
+            StoreRefusedError: If the store refuses for another reason.
         """
-        return bytes(self._body(key).read())
+        with self._told():
+            return bytes(self._body(key).read())
 
     def read_chunks(self, key: str) -> Iterator[bytes]:
         """Yield the bytes of an object piece by piece.
 
         Raises:
             ObjectNotFoundError, ObjectUnreadableError: As `read`.
-            botocore.exceptions.BotoCoreError: If the connection breaks.
+            StoreRefusedError: As `read`, also if the connection breaks.
         """
-        yield from self._body(key).iter_chunks(CHUNK_BYTES)
+        with self._told():
+            yield from self._body(key).iter_chunks(CHUNK_BYTES)
 
     def write(self, key: str, data: bytes | memoryview) -> None:
         """Store an object, replacing an older one; S3 shows one or the other."""
-        self._client.put_object(Bucket=self._bucket, Key=self._full(key), Body=bytes(data))
+        with self._told():
+            self._client.put_object(Bucket=self._bucket, Key=self._full(key), Body=bytes(data))
 
     def write_many(self, objects: Iterable[tuple[str, bytes | memoryview]]) -> int:
         """Store many objects with parallel requests and return how many.
@@ -110,7 +123,8 @@ class S3Store:
             ConditionalWritesError: If the store ignores the condition.
         """
         self.require_conditional_writes()
-        return self._create(key, data)
+        with self._told():
+            return self._create(key, data)
 
     def require_conditional_writes(self) -> None:
         """Check once, by creating one object twice, that the store honours If-None-Match.
@@ -123,7 +137,8 @@ class S3Store:
                 return
             key = f"probes/conditional-write-{uuid.uuid4().hex}"
             try:
-                honoured = self._create(key, b"1") and not self._create(key, b"2")
+                with self._told():
+                    honoured = self._create(key, b"1") and not self._create(key, b"2")
             finally:
                 self.delete(key)
             if not honoured:
@@ -132,12 +147,13 @@ class S3Store:
 
     def exists(self, key: str) -> bool:
         """Tell whether an object is stored under the key."""
-        try:
-            self._client.head_object(Bucket=self._bucket, Key=self._full(key))
-        except ClientError as error:
-            if _status(error) == 404:
-                return False
-            raise
+        with self._told():
+            try:
+                self._client.head_object(Bucket=self._bucket, Key=self._full(key))
+            except ClientError as error:
+                if _status(error) == 404:
+                    return False
+                raise
         return True
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
@@ -146,20 +162,22 @@ class S3Store:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=start + checked_prefix(prefix)
         )
-        for page in pages:
-            for item in page.get("Contents", ()):
-                key = item["Key"][len(start) :]
-                if not key.endswith("/"):  # consoles make such objects to show a folder
-                    yield ObjectInfo(
-                        key=key,
-                        size_bytes=item["Size"],
-                        modified_at=item["LastModified"],
-                        version=item["ETag"].strip('"'),
-                    )
+        with self._told():
+            for page in pages:
+                for item in page.get("Contents", ()):
+                    key = item["Key"][len(start) :]
+                    if not key.endswith("/"):  # consoles make such objects to show a folder
+                        yield ObjectInfo(
+                            key=key,
+                            size_bytes=item["Size"],
+                            modified_at=item["LastModified"],
+                            version=item["ETag"].strip('"'),
+                        )
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens if there is none."""
-        self._client.delete_object(Bucket=self._bucket, Key=self._full(key))
+        with self._told():
+            self._client.delete_object(Bucket=self._bucket, Key=self._full(key))
 
     def uri(self, key: str) -> str:
         """Return the object's `s3://` URI."""
@@ -169,6 +187,14 @@ class S3Store:
         """Return None: objects in a bucket have no file."""
         checked_key(key)
         return None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the client raises, as one sentence that says what to do."""
+        try:
+            yield
+        except (ClientError, BotoCoreError) as error:
+            raise StoreRefusedError(self.root, *explain(error, self._bucket)) from error
 
     def _full(self, key: str) -> str:
         checked_key(key)
@@ -180,7 +206,8 @@ class S3Store:
         except ClientError as error:
             if _status(error) == 404 and _code(error) != "NoSuchBucket":
                 raise ObjectNotFoundError(key, self.root) from None
-            if _status(error) == 403:  # no access to it or its KMS key, or in Glacier
+            # No access to it or its KMS key, or in Glacier.
+            if _status(error) == 403 and _code(error) not in OF_THE_WHOLE_STORE:
                 raise ObjectUnreadableError(key, self.root, _code(error)) from error
             raise
 
