@@ -65,5 +65,6 @@ def _forms(secret: str) -> Iterator[bytes]:
 def _rows_of(database: bytes) -> list[bytes]:
     """All rows: a long text is cut into pages that need not lie side by side."""
     with closing(sqlite3.connect(":memory:")) as connection:
-        connection.deserialize(database)
+        # One with a write-ahead log says so in these two bytes, and is not opened in memory.
+        connection.deserialize(database[:18] + b"\1\1" + database[20:])
         return ["\n".join(connection.iterdump()).encode(errors="replace")]

@@ -269,7 +269,7 @@ def test_without_the_masks_a_canary_is_found():
     assert told == [set(), {MISPLACED}]
 
 
-@pytest.mark.parametrize("form", ["plain", "base64", "header", "gzip", "parquet", "sqlite"])
+@pytest.mark.parametrize("form", ["plain", "base64", "header", "gzip", "parquet", "sqlite", "wal"])
 def test_the_search_finds_a_secret_in_every_form(tmp_path, form):
     secret, path = canary("searched"), tmp_path / "a" / "file"
     path.parent.mkdir()
@@ -286,6 +286,8 @@ def test_the_search_finds_a_secret_in_every_form(tmp_path, form):
         pq.write_table(rows, path, compression="zstd")
     else:
         with closing(sqlite3.connect(path)) as database:
+            if form == "wal":
+                database.execute("PRAGMA journal_mode = WAL")
             database.execute("CREATE TABLE log (message TEXT)")
             # Longer than a page, so that it is cut.
             message = "x" * 4080 + secret + "y" * 9000
