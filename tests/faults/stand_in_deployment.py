@@ -60,7 +60,7 @@ if "FAULTS_CUT_FILE" in os.environ:
 if "FAULTS_HALT_FILE" in os.environ:
     Lake.commit_unit = _halt_before_commit
 if "FAULTS_FORGETFUL" in os.environ:
-    Lake.append = append_without_asking
+    Lake.append_units = append_without_asking
 if "FAULTS_RENEWAL" in os.environ:
     prefect.concurrency._leases._RENEWAL_FRACTION = float(os.environ["FAULTS_RENEWAL"])
 
