@@ -21,8 +21,8 @@ SOURCES = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py
 
 # Modules whose files run code when they are read, or that make code of text.
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "jsonpickle"}
-# Its only use is to name the error of torch's own reader.
-MODULES_IN = {"vision/checkpoints.py": {"pickle"}}
+# Their only use is to name errors: of torch's own reader, and of sending images to processes.
+MODULES_IN = {"vision/checkpoints.py": {"pickle"}, "vision/finetune/batches.py": {"pickle"}}
 CALLS = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "input", "tempfile.mktemp",
     "torch.load", "torch.jit.load", "torch.hub.load", "hydra.utils.instantiate", "instantiate",
@@ -30,7 +30,13 @@ CALLS = {
     "importlib.import_module", "import_module",
     "Secret.load", "Variable.get", "Variable.set", "variables.get",
 }  # fmt: skip
-CALLS_IN = {"vision/checkpoints.py": {"torch.load"}}
+CALLS_IN = {
+    "vision/checkpoints.py": {"torch.load"},
+    # Configurations of models that come with sam2 or this program.
+    "vision/finetune/base_model.py": {"OmegaConf.load"},
+    # With a loader that is a SafeLoader.
+    "vision/finetune/config_file.py": {"yaml.load"},
+}
 ARGUMENTS = {
     "shell": {True},
     "trust_remote_code": {True},
