@@ -10,6 +10,7 @@ from app.checks import check
 from app.curation import curate
 from app.demo import demo
 from app.doctor import doctor
+from app.evaluation import evaluate
 from app.exports import export
 from app.failures import exit_code_of, message_of
 from app.maintenance import maintain
@@ -25,6 +26,7 @@ from app.reviewing import review
 from app.runs import ingest, nightly, segment
 from app.statistics import stats
 from app.status import status
+from app.training import train
 from app.up import up
 from app.verification import verify
 from app.watching import watch
@@ -38,6 +40,7 @@ _RESUMING = {
     ("stats",),
     ("nightly",),
     ("curate",),
+    ("train",),
     ("export", "crops"),
     ("models", "register"),
     ("models", "promote"),
@@ -70,8 +73,7 @@ def segmill(
 
 _VERBS = (
     demo, ingest, check, masks, segment, stats, nightly, sql, query, predict, calibrate, curate,
-    maintain,
-    retract, verify, provision, watch, doctor, status, up,
+    train, evaluate, maintain, retract, verify, provision, watch, doctor, status, up,
 )  # fmt: skip
 for verb in _VERBS:
     app.command()(verb)

@@ -84,7 +84,7 @@ def promote(
             note=note,
             dry_run=dry_run,
         )
-    _report(outcome, as_json, quiet, dry_run)
+    report_outcome(outcome, as_json, quiet, dry_run)
 
 
 def rollback(
@@ -109,7 +109,7 @@ def rollback(
 
     chosen = settings_for(root).root
     outcome = roll_back(chosen, replacing=replacing, note=note, dry_run=dry_run)
-    _report(outcome, as_json, quiet, dry_run)
+    report_outcome(outcome, as_json, quiet, dry_run)
 
 
 def print_decision(decision: "GateDecision") -> None:
@@ -121,7 +121,14 @@ def print_decision(decision: "GateDecision") -> None:
         typer.echo(f"{state}  {rule.words}")
 
 
-def _report(outcome: "PromotionOutcome", as_json: bool, quiet: bool, dry_run: bool) -> None:
+def report_outcome(
+    outcome: "PromotionOutcome", as_json: bool, quiet: bool, dry_run: bool = False
+) -> None:
+    """Tell what became of a wish to make a model live, also the Prefect server.
+
+    Raises:
+        typer.Exit: With 1, if the gate refused.
+    """
     if outcome.promotion is not None:
         _tell_server(outcome.promotion, quiet)
     if as_json:

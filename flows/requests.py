@@ -132,6 +132,29 @@ class CurateRequest(Request):
     labels: Annotated[str | None, Field(description="The label set that the rules are for.")] = None
 
 
+class EvaluateRequest(Request):
+    """Measure a model on the held-back images of a dataset."""
+
+    model: Annotated[
+        str | None,
+        Field(
+            description="The model: promoted, model:ID, demo, file:PATH or hub:ORG/NAME; empty: "
+            "that of the machine's settings."
+        ),
+    ] = None
+    split: Annotated[
+        str | None,
+        Field(description="Which images; empty: test, or val where test has nothing."),
+    ] = None
+    max_images: Annotated[
+        int | None, Field(ge=1, description="At most so many, the same ones for each model.")
+    ] = None
+    automatic: Annotated[
+        bool, Field(description="Also look at the masks that the model finds by itself.")
+    ] = True
+    again: Annotated[bool, Field(description="Measure also what was measured before.")] = False
+
+
 class NightlyRequest(WorkRequest):
     """Ingest, segment, count, accept by rules, and see whether training has become worthwhile."""
 
@@ -146,3 +169,34 @@ class MaintainRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dry_run: Annotated[bool, Field(description="Say what would be done; change nothing.")] = False
+
+
+class FinetuneRequest(Request):
+    """Fine-tune the live model on curated masks; make the result live if it is better."""
+
+    crossing_id: Annotated[
+        str | None,
+        Field(description="The occasion of the event curation.ready; empty: train in any case."),
+    ] = None
+    model: Annotated[
+        str | None,
+        Field(description="What to begin with; empty: model.base of the settings of training."),
+    ] = None
+    config: Annotated[
+        str | None, Field(description="Settings of training, YAML; empty: those of the machine.")
+    ] = None
+    overrides: Annotated[
+        tuple[str, ...], Field(description="Single settings, such as limits.minutes=30.")
+    ] = ()
+    gate: Annotated[
+        str | None, Field(description="Rules of promotion, YAML; empty: those of the machine.")
+    ] = None
+    split: Annotated[
+        str, Field(description="The split that both models are measured on; never trained on.")
+    ] = "val"
+    max_images: Annotated[
+        int | None, Field(ge=1, description="Measure on no more images than these.")
+    ] = None
+    promote: Annotated[
+        bool, Field(description="Make it live if the gate lets it; else only register it.")
+    ] = True

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from storage.gate_decisions import GateDecision
 from storage.maintenance import TableMaintenance
 from storage.settings import Settings
 from tasks.apply_rules import RulesSummary
@@ -12,11 +13,14 @@ from tasks.crossings import Crossing
 from tasks.curation import CurationSummary
 from tasks.device_budget import NightPlan
 from tasks.device_use import DeviceUse, cost_of
+from tasks.evaluate_model import EvaluationSummary
 from tasks.ingest_drops import DropSummary
 from tasks.label_stats import StatsSummary
+from tasks.promote_model import PromotionOutcome
 from tasks.quarantine import QuarantineLimitError
 from tasks.run_history import RunHistory
 from tasks.segment_batch import BatchSummary
+from tasks.train_model import TrainingSummary
 
 _MOST_ROWS = 200
 
@@ -195,6 +199,28 @@ class CurateSummary(BaseModel):
     crossing: Crossing | None = None
 
 
+class FinetuneSummary(BaseModel):
+    """What `finetune` did.
+
+    Attributes:
+        dataset: The dataset.
+        crossing_id: The occasion that it was for, if there was one.
+        taken_by_another: Whether another run trains for this occasion, so that this one did not.
+        training: What came of the training.
+        candidate: Measurement of its model.
+        live: Measurement of the model that was live.
+        outcome: What the gate found, and what became live.
+    """
+
+    dataset: str
+    crossing_id: str | None
+    taken_by_another: bool = False
+    training: TrainingSummary | None = None
+    candidate: EvaluationSummary | None = None
+    live: EvaluationSummary | None = None
+    outcome: PromotionOutcome | None = None
+
+
 class NightlySummary(BaseModel):
     """What `nightly` did.
 
@@ -215,6 +241,14 @@ class NightlySummary(BaseModel):
     curation: CurationSummary
     report_uri: str | None
     seconds: dict[str, float]
+
+
+def rule_rows(decision: GateDecision) -> list[dict[str, Any]]:
+    """What each rule of the gate found, as rows of a table."""
+    return [
+        {"metric": rule.metric, "passed": rule.passed, "found": rule.words}
+        for rule in decision.rules
+    ]
 
 
 def add_batches(batches: list[BatchSummary]) -> dict[str, int]:
@@ -252,4 +286,19 @@ def batch_rows(batches: list[BatchSummary]) -> list[dict[str, Any]]:
         asdict(batch)
         | {"seconds": round(batch.seconds, 2), "device_seconds": round(batch.device_seconds, 2)}
         for batch in slowest
+    ]
+
+
+def evaluation_rows(summary: EvaluationSummary) -> list[dict[str, Any]]:
+    """A table of a measurement's numbers: prompts first, and the best of three masks beside them.
+
+    Returns:
+        Rows with `metric`, `value` and `oracle`, which only clicks have.
+    """
+    numbers = summary.metrics
+    names = sorted(name for name in numbers if not name.endswith(".oracle"))
+    names.sort(key=lambda name: not name.startswith("miou"))
+    return [
+        {"metric": name, "value": numbers[name], "oracle": numbers.get(f"{name}.oracle")}
+        for name in names
     ]

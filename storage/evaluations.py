@@ -50,6 +50,8 @@ class Evaluation:
         metrics: The numbers by name.
         run_id: The run that measured.
         evaluated_at: When, UTC.
+        set_id: Hash of the images, their true masks and how the model was asked: measurements with
+            the same one can be compared. None if it was not said.
     """
 
     evaluation_id: str
@@ -61,6 +63,7 @@ class Evaluation:
     metrics: Mapping[str, Metric]
     run_id: str | None
     evaluated_at: datetime
+    set_id: str | None = None
 
 
 def store_evaluation(
@@ -73,6 +76,7 @@ def store_evaluation(
     metrics: Mapping[str, Metric],
     params_id: str | None = None,
     run_id: str | None = None,
+    set_id: str | None = None,
 ) -> Evaluation:
     """Store a measurement, in one commit; the same one is stored once.
 
@@ -85,6 +89,7 @@ def store_evaluation(
         metrics: The numbers by name; at least one.
         params_id: The parameters of the mask generator, if it took part.
         run_id: The run that measured.
+        set_id: Hash of the images, their true masks and how the model was asked.
 
     Raises:
         ValueError: If there is no number, or one of them is not finite.
@@ -98,6 +103,7 @@ def store_evaluation(
         "split": split,
         "params_id": params_id,
         "images": images,
+        "set_id": set_id,
     }
     for name, metric in metrics.items():
         values = [metric.value, *(value for each in metric.per_image.values() for value in each)]
@@ -121,7 +127,7 @@ def store_evaluation(
     ]
     if lake.append("evaluations", rows, f"evaluation-{evaluation_id}"):
         return Evaluation(
-            evaluation_id, model_id, dataset, split, params_id, images, metrics, run_id, now
+            evaluation_id, model_id, dataset, split, params_id, images, metrics, run_id, now, set_id
         )
     return load_evaluation(lake, evaluation_id)
 
@@ -176,6 +182,7 @@ def _evaluation(evaluation_id: str, rows: Sequence[dict[str, Any]]) -> Evaluatio
         metrics={row["metric"]: _metric(row) for row in sorted(rows, key=lambda r: r["metric"])},
         run_id=first["run_id"],
         evaluated_at=first["evaluated_at"],
+        set_id=first["set_id"],
     )
 
 

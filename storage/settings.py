@@ -140,6 +140,20 @@ class Settings(BaseSettings):
         description="How large that folder may become; models that were not used for longest go.",
     )
 
+    train_config: str | None = Field(
+        default=None,
+        description="Settings of the trainings that curation.ready starts, a YAML file; empty: "
+        "configs/train.yaml.",
+    )
+    gate: str | None = Field(
+        default=None,
+        description="Rules by which they become live, a YAML file; empty: configs/gate.yaml.",
+    )
+    training_folder: str = Field(
+        default="~/.cache/segmill/training",
+        description="Folder for checkpoints, pictures and logs of trainings, on this machine.",
+    )
+
     vacuum_retention_hours: int = Field(
         default=168,
         ge=1,

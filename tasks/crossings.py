@@ -142,6 +142,12 @@ def begin_crossing(lake: Lake, crossing_id: str, run_id: str) -> bool:
         return _steps(session, crossing_id).get("begun") == run_id
 
 
+@task(name="take-crossing", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
+def take_crossing(root: str, crossing_id: str, run_id: str) -> bool:
+    """Take an occasion up in a root; as `begin_crossing`."""
+    return begin_crossing(Lake.open(root), crossing_id, run_id)
+
+
 def _to_be_said(session: duckdb.DuckDBPyConnection, dataset: str) -> Crossing | None:
     # A training reads all that is curated, so that one is enough for several occasions.
     newest = next(iter(_crossings(session, dataset=dataset)), None)

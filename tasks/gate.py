@@ -60,7 +60,9 @@ def comparable(candidate: Evaluation, live: Evaluation) -> bool:
 def _comparable(candidate: Evaluation, live: Evaluation) -> RuleResult:
     def subject(evaluation: Evaluation) -> str:
         params = f", parameters {evaluation.params_id}" if evaluation.params_id else ""
-        return f"{evaluation.images:,} images of {evaluation.dataset}/{evaluation.split}{params}"
+        masks = f", set {evaluation.set_id[:12]}" if evaluation.set_id else ""
+        images = f"{evaluation.images:,} images of {evaluation.dataset}/{evaluation.split}"
+        return images + masks + params
 
     same = subject(candidate) == subject(live)
     words = (

@@ -99,6 +99,8 @@ class TrainingSample:
         file_name: Its name in its drop.
         width_px: Width after the EXIF orientation is applied.
         height_px: Height, likewise.
+        perceptual_hash: Near-duplicates differ in a few of its 64 bits; hexadecimal, None if the
+            image was stored without it.
         split: `train`, `val` or whatever was asked for.
         masks: Its masks, in the same order for the same tables.
     """
@@ -108,6 +110,7 @@ class TrainingSample:
     file_name: str
     width_px: int
     height_px: int
+    perceptual_hash: str | None
     split: str
     masks: tuple[TrainingMask, ...]
 
@@ -245,6 +248,7 @@ class TrainingData:
             file_name=first["file_name"],
             width_px=first["width_px"],
             height_px=first["height_px"],
+            perceptual_hash=first["perceptual_hash"],
             split=first["split"],
             masks=tuple(
                 TrainingMask(

@@ -63,3 +63,14 @@ def write_box_drop(folder: Path, pictures, *, done=True):
 def write_document(folder: Path, document):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "annotations.json").write_text(json.dumps(document))
+
+
+def hold_back(folder, images):
+    """Name the last images of a drop's document as those of the split val."""
+    path = folder / "annotations.json"
+    document = json.loads(path.read_text())
+    for image in document["images"]:
+        image["split"] = "train"
+    for image in document["images"][-images:]:
+        image["split"] = "val"
+    path.write_text(json.dumps(document))

@@ -59,7 +59,7 @@ def test_vague_module_names_are_not_used():
 
 
 @pytest.mark.parametrize("module", ["app.cli", *[f"flows.{n}" for n in
-    ("ingest", "segment", "stats", "curate", "nightly", "maintain")]])  # fmt: skip
+    ("ingest", "segment", "stats", "curate", "evaluate", "nightly", "maintain")]])  # fmt: skip
 def test_importing_a_flow_or_the_command_does_not_import_torch(module):
     code = (
         f"import sys, {module}; "

@@ -18,7 +18,8 @@ chosen_images AS (
         arg_min(uri, ingested_at) AS uri,
         arg_min(file_name, ingested_at) AS file_name,
         min(width_px) AS width_px,
-        min(height_px) AS height_px
+        min(height_px) AS height_px,
+        min(perceptual_hash) AS perceptual_hash
     FROM splits
     GROUP BY image_id
     HAVING bool_or($dataset::VARCHAR IS NULL OR dataset = $dataset)
@@ -30,6 +31,7 @@ SELECT
     file_name,
     width_px,
     height_px,
+    perceptual_hash,
     $split AS split,
     source,
     object_id,

@@ -111,4 +111,11 @@ EVALUATIONS = table_schema(
         "object), and the group of images that it belongs to, if any; null if it is no such mean.",
         nullable=True,
     ),
+    column(
+        "set_id",
+        pa.string(),
+        "Hash of the images, their true masks, and how the model was asked; null in older rows.",
+        "sha256",
+        nullable=True,
+    ),
 )

@@ -27,14 +27,15 @@ class ModelSection(_Section):
     """Which weights are trained.
 
     Attributes:
-        base: The model to begin with, as `segmill segment --model` takes it.
+        base: The model to begin with, as `segmill segment --model` takes it; `promoted` is for
+            callers that know a root.
         train: Parts whose weights change; the others stay as they are. SAM 2 trains all.
         lora_rank: Above 0, the trunk learns through adapters of this rank on its attention (LoRA),
             which are merged into its weights at the end, and these stay as they are meanwhile.
         lora_alpha: Adapters count alpha / rank; None for twice the rank.
     """
 
-    base: str = "demo"
+    base: str = "promoted"
     train: Auto | Annotated[tuple[Part, ...], Field(min_length=1)] = "auto"
     lora_rank: Annotated[int, Field(ge=0, le=256)] = 0
     lora_alpha: Count | None = None

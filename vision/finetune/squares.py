@@ -32,7 +32,7 @@ def square_image(rgb: Pixels, view: View, size_px: int) -> Pixels:
     part = rgb[view.y : view.y + view.height, view.x : view.x + view.width]
     if view.mirrored:
         part = part[:, ::-1]
-    pixels = torch.from_numpy(np.ascontiguousarray(part)).permute(2, 0, 1)[None]
+    pixels = torch.from_numpy(np.require(part, requirements=["C", "W"])).permute(2, 0, 1)[None]
     square = interpolate(
         pixels, (size_px, size_px), mode="bilinear", align_corners=False, antialias=True
     )

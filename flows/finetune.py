@@ -1,0 +1,78 @@
+"""finetune: train on what is curated, measure, ask the gate, and promote what is better."""
+
+from prefect import flow
+
+from flows.events import emit_promotion
+from flows.requests import FinetuneRequest
+from flows.running import OnPrefect, Runner, worker_settings
+from flows.summaries import FinetuneSummary, rule_rows
+from storage.settings import Settings
+from tasks.ask_gate import ask_gate, read_gate
+from tasks.crossings import take_crossing
+from tasks.evaluate_model import evaluate_model
+from tasks.plan_training import plan_training, read_train_config
+from tasks.train_model import train_model
+
+
+def run_finetune(request: FinetuneRequest, settings: Settings, run: Runner) -> FinetuneSummary:
+    """Train, register, measure both models on the same images, and let the gate decide."""
+    # What is wrong with the files is said before hours of training.
+    gate = run.call(read_gate, request.gate or settings.gate)
+    config = run.call(
+        read_train_config,
+        request.config or settings.train_config,
+        request.overrides,
+        request.model,
+    )
+    summary = FinetuneSummary(dataset=request.dataset, crossing_id=request.crossing_id)
+    if request.crossing_id and not run.call(
+        take_crossing, settings.root, request.crossing_id, run.run_id
+    ):
+        summary.taken_by_another = True
+        return summary
+    with run.stage("train"):
+        plan = run.call(
+            plan_training, request.dataset, config, settings, crossing_id=request.crossing_id
+        )
+        summary.training = run.call(train_model, plan, run_id=run.run_id, progress=run.progress)
+    model_id = summary.training.model_id
+    if model_id is None:
+        return summary
+    with run.stage("evaluate"):
+        measured = [
+            run.call(
+                evaluate_model,
+                settings.root,
+                reference,
+                request.dataset,
+                split=request.split,
+                max_images=request.max_images,
+                device=settings.device,
+                run_id=run.run_id,
+                progress=run.progress,
+            )
+            for reference in (f"model:{model_id}", "promoted")
+        ]
+    summary.candidate, summary.live = measured
+    with run.stage("gate"):
+        summary.outcome = run.call(
+            ask_gate,
+            settings.root,
+            gate,
+            *measured,
+            run_id=run.run_id,
+            dry_run=not request.promote,
+        )
+    if (decision := summary.outcome.decision) is not None:
+        run.show_table("gate", rule_rows(decision), f"The gate says: {decision.verdict}.")
+    return summary
+
+
+@flow(name="finetune", flow_run_name="finetune-{request.dataset}")
+def finetune(request: FinetuneRequest) -> FinetuneSummary:
+    """Fine-tune the live model on curated masks; the better one is live from the next run on."""
+    settings, run = worker_settings(), OnPrefect()
+    summary = run_finetune(request, settings, run)
+    if summary.outcome is not None and summary.outcome.promotion is not None:
+        emit_promotion(summary.outcome.promotion)
+    return summary

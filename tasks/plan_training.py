@@ -1,0 +1,178 @@
+"""Fix what a training learns from and begins with, for all attempts at it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from storage.lake import Lake
+from storage.settings import Settings
+from storage.units import unit_id
+from tasks.data_version import DataVersion
+from tasks.live_model import resolve_reference
+from tasks.training_data import TrainingData
+from vision.finetune import TrainConfig, make_config, read_config
+
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A training, before it begins.
+
+    Attributes:
+        training_run_id: Hash of all that decides what comes of it.
+        root: The data root.
+        folder: Where it keeps checkpoints, pictures and logs on this machine.
+        base: Reference of the model that it begins with, never `promoted`.
+        base_model_id: The id of this model.
+        data: Which curated masks it reads.
+        config: Its settings, as given.
+        images: How many images it reads.
+        masks: How many masks.
+        labels: Masks by label.
+        begun_at: When it was first planned, UTC.
+        max_image_px: Largest image that is decoded, px.
+    """
+
+    training_run_id: str
+    root: str
+    folder: Path
+    base: str
+    base_model_id: str
+    data: DataVersion
+    config: TrainConfig
+    images: int
+    masks: int
+    labels: dict[str, int]
+    begun_at: datetime
+    max_image_px: int
+
+
+@task(name="read-train-config", cache_policy=NO_CACHE)
+def read_train_config(
+    path: str | None, overrides: Sequence[str] = (), model: str | None = None
+) -> TrainConfig:
+    """Read the settings of a training.
+
+    Args:
+        path: A YAML file; None for `configs/train.yaml`.
+        overrides: `section.key=value` each; later ones win.
+        model: Reference of the model to begin with, in place of `model.base`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ConfigError: If something in it is unknown, out of range or at odds.
+    """
+    config = read_config(Path(path) if path else None, overrides)
+    if model is None:
+        return config
+    return config.model_copy(update={"model": config.model.model_copy(update={"base": model})})
+
+
+@task(name="plan-training", cache_policy=NO_CACHE)
+def plan_training(
+    dataset: str,
+    config: TrainConfig,
+    settings: Settings,
+    *,
+    crossing_id: str | None = None,
+    write: bool = True,
+) -> TrainingPlan:
+    """Choose the tables' versions and the model, or find what an earlier attempt chose.
+
+    A training for a crossing is one training, whatever was curated or promoted since it was begun;
+    any other is the same as an earlier one if it has the same data, model and settings.
+
+    Args:
+        dataset: The dataset.
+        config: How to train.
+        settings: Of the machine.
+        crossing_id: The occasion that it is for.
+        write: Whether the plan is kept in the training's folder.
+
+    Raises:
+        NoTrainingDataError: If there is no curated mask to train on.
+        ModelReferenceError: If `config.model.base` names no model, or it is not there.
+        VersionGoneError: If the data of an earlier attempt can no longer be read.
+    """
+    asked = config.model_dump(mode="json")
+    training_run_id = crossing_id and unit_id("train", [], crossing_id=crossing_id, config=asked)
+    if training_run_id:
+        folder = training_folder(settings, training_run_id)
+        if (folder / PLAN).is_file():
+            return _read(folder, settings)
+    base = resolve_reference(config.model.base, settings.root)
+    with TrainingData(Lake.open(settings.root), dataset=dataset) as data:
+        version, counts = data.version, data.counts
+    if training_run_id is None:
+        about = json.loads(version.to_json())
+        training_run_id = unit_id("train", [], data=about, base=base.model_id, config=asked)
+        folder = training_folder(settings, training_run_id)
+        if (folder / PLAN).is_file():
+            return _read(folder, settings)
+    plan = TrainingPlan(
+        training_run_id=training_run_id,
+        root=settings.root,
+        folder=folder,
+        base=base.reference,
+        base_model_id=base.model_id,
+        data=version,
+        config=config,
+        images=counts.images,
+        masks=counts.masks,
+        labels=dict(counts.labels),
+        begun_at=datetime.now(UTC),
+        max_image_px=settings.max_image_px,
+    )
+    if write:
+        _write(plan)
+    return plan
+
+
+def training_folder(settings: Settings, training_run_id: str) -> Path:
+    """Where a training keeps its files on this machine."""
+    return Path(settings.training_folder).expanduser().absolute() / training_run_id[:16]
+
+
+def _write(plan: TrainingPlan) -> None:
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    about: dict[str, Any] = {
+        "training_run_id": plan.training_run_id,
+        "base": plan.base,
+        "base_model_id": plan.base_model_id,
+        "data": plan.data.to_json(),
+        "config": plan.config.model_dump(mode="json"),
+        "images": plan.images,
+        "masks": plan.masks,
+        "labels": plan.labels,
+        "begun_at": plan.begun_at.isoformat(),
+    }
+    unfinished = plan.folder / f"{PLAN}.part"
+    unfinished.write_text(json.dumps(about, indent=1))
+    unfinished.replace(plan.folder / PLAN)
+
+
+def _read(folder: Path, settings: Settings) -> TrainingPlan:
+    about = json.loads((folder / PLAN).read_bytes())
+    data = DataVersion.from_json(about["data"])
+    assert data is not None
+    return TrainingPlan(
+        training_run_id=about["training_run_id"],
+        root=settings.root,
+        folder=folder,
+        base=about["base"],
+        base_model_id=about["base_model_id"],
+        data=data,
+        config=make_config(about["config"]),
+        images=about["images"],
+        masks=about["masks"],
+        labels=about["labels"],
+        begun_at=datetime.fromisoformat(about["begun_at"]),
+        max_image_px=settings.max_image_px,
+    )
