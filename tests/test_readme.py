@@ -12,7 +12,7 @@ import yaml
 from examples.comics import write_drop
 from storage.settings import Settings
 from tests.drops import hold_back
-from tests.short_trainings import write_short_training
+from tests.short_trainings import short_training
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -73,7 +73,8 @@ def test_make_knows_the_recipes():
 def test_the_segmill_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_drop(tmp_path / "FOLDER", range(3, 7), size_px=256)
     hold_back(tmp_path / "FOLDER", 2)
-    write_short_training(tmp_path, monkeypatch)
+    for name, value in short_training(tmp_path).items():
+        monkeypatch.setenv(name, value)
     (tmp_path / "ROOT" / "inbox").mkdir(parents=True)
     weights = f"file:{ROOT / 'models/demo/sam2.safetensors'}"
     monkeypatch.setenv("SEGMILL_ROOT", str(tmp_path / "ROOT"))

@@ -6,7 +6,7 @@ from safetensors import safe_open
 from examples.comics import write_drop
 from tasks.live_model import live_model
 from tests.drops import hold_back
-from tests.short_trainings import SHORT, write_short_training
+from tests.short_trainings import SHORT, short_training
 
 
 @pytest.fixture
@@ -19,8 +19,9 @@ def pages(tmp_path):
 @pytest.fixture
 def curated(command, pages, tmp_path, monkeypatch):
     """`command`, with a dataset of annotated pages and short trainings."""
-    write_short_training(tmp_path, monkeypatch)
-    monkeypatch.delenv("SEGMILL_GATE")
+    for name, value in short_training(tmp_path).items():
+        if name != "SEGMILL_GATE":
+            monkeypatch.setenv(name, value)
     assert command("ingest", "pages", "--dataset", "comics").code == 0
     return command
 
