@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -312,7 +313,9 @@ def load_both(
     Raises:
         ModelChangedError: If its weights are others than when they were resolved.
     """
-    from vision.sam2.prompted import PromptedSam2  # importing a flow must not import torch
+    # Read when torch is loaded, which importing a flow must not do; see `tasks.models`.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from vision.sam2.prompted import PromptedSam2
 
     compute = Compute.of(get_settings())
     weights = local_reference(plan.model.reference, root)

@@ -202,6 +202,15 @@ def read_frozen(store: ObjectStore, image: FrozenImage, max_px: int = DEFAULT_MA
 def distinct_masks(rles: Sequence[bytes], height_px: int, width_px: int) -> tuple[bytes, ...]:
     """The masks without empty ones, and without those that show an object a second time.
 
+    Args:
+        rles: The masks; of two that show one object the first counts.
+        height_px: Height of all masks.
+        width_px: Width of all masks.
+
+    Returns:
+        Sorted, so that the same masks are in the same order wherever they came from: random clicks
+        depend on it.
+
     Raises:
         RleError: A mask is not of this size.
     """
@@ -211,7 +220,7 @@ def distinct_masks(rles: Sequence[bytes], height_px: int, width_px: int) -> tupl
     for place in range(len(masks)):
         if not kept or overlaps[place, kept].max() < _SAME_OBJECT_IOU:
             kept.append(place)
-    return tuple(masks[place] for place in kept)
+    return tuple(sorted(masks[place] for place in kept))
 
 
 def _freeze(
