@@ -132,7 +132,7 @@ def test_where_there_is_nothing_it_is_said_what_there_is_and_what_to_do(root):
 def test_an_image_with_other_bytes_is_refused(root):
     found, (image, *_) = frozen(root)
     (root.path / image.key).write_bytes(b"other")
-    with pytest.raises(ImageError, match="image.corrupt: 'other bytes"):
+    with pytest.raises(ImageError, match=r"image\.corrupt: 'other bytes"):
         read_frozen(found.store, image)
 
 

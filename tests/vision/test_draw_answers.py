@@ -60,3 +60,9 @@ def test_a_model_that_answers_nothing_can_be_drawn():
     assert near(draw_answers(GRAY_PAGE, [empty]), TRUE_COLOR).any()
     with pytest.raises(RleError):
         draw_answers(GRAY_PAGE[1:], [empty])
+
+
+def test_many_answers_do_not_hide_the_picture():
+    one = draw_answers(GRAY_PAGE, [ANSWER], min_side_px=400)
+    many = draw_answers(GRAY_PAGE, [ANSWER] * 8, min_side_px=400)
+    assert many[120, 280].tolist() == one[120, 280].tolist()

@@ -113,11 +113,13 @@ def _drawn(
             for points in mask_outlines(rle_to_mask(rle, height, width))
         ]
 
-    for answer in answers:
-        predicted = fixed_point(answer.predicted)
-        tinted = canvas.copy()
+    predictions = [fixed_point(answer.predicted) for answer in answers]
+    # Once for all: tints on top of each other would hide the picture.
+    tinted = canvas.copy()
+    for predicted in predictions:
         cv2.fillPoly(tinted, predicted, PREDICTED_COLOR, cv2.LINE_AA, _SUBPIXEL_BITS)
-        cv2.addWeighted(tinted, _TINT, canvas, 1 - _TINT, 0, dst=canvas)
+    cv2.addWeighted(tinted, _TINT, canvas, 1 - _TINT, 0, dst=canvas)
+    for predicted in predictions:
         cv2.polylines(canvas, predicted, True, PREDICTED_COLOR, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
     for answer in answers:
         true = fixed_point(answer.truth)
