@@ -10,13 +10,14 @@ from storage.settings import Settings
 from tasks.ask_gate import ask_gate, read_gate
 from tasks.crossings import take_crossing
 from tasks.evaluate_model import evaluate_model
+from tasks.frozen_set import held_out_split
 from tasks.plan_training import plan_training, read_train_config
 from tasks.train_model import train_model
 
 
 def run_finetune(request: FinetuneRequest, settings: Settings, run: Runner) -> FinetuneSummary:
     """Train, register, measure both models on the same images, and let the gate decide."""
-    # What is wrong with the files is said before hours of training.
+    # What is wrong with files or data is said before hours of training.
     gate = run.call(read_gate, request.gate or settings.gate)
     config = run.call(
         read_train_config,
@@ -24,6 +25,7 @@ def run_finetune(request: FinetuneRequest, settings: Settings, run: Runner) -> F
         request.overrides,
         request.model,
     )
+    split = request.split or run.call(held_out_split, settings.root, request.dataset)
     summary = FinetuneSummary(dataset=request.dataset, crossing_id=request.crossing_id)
     if request.crossing_id and not run.call(
         take_crossing, settings.root, request.crossing_id, run.run_id
@@ -45,7 +47,7 @@ def run_finetune(request: FinetuneRequest, settings: Settings, run: Runner) -> F
                 settings.root,
                 reference,
                 request.dataset,
-                split=request.split,
+                split=split,
                 max_images=request.max_images,
                 device=settings.device,
                 run_id=run.run_id,

@@ -192,8 +192,9 @@ class FinetuneRequest(Request):
         str | None, Field(description="Rules of promotion, YAML; empty: those of the machine.")
     ] = None
     split: Annotated[
-        str, Field(description="The split that both models are measured on; never trained on.")
-    ] = "val"
+        str | None,
+        Field(description="The split that both models are measured on; empty: test, or else val."),
+    ] = None
     max_images: Annotated[
         int | None, Field(ge=1, description="Measure on no more images than these.")
     ] = None

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tasks.ingest_drop import ingest_drop
 
 from storage.evaluations import read_evaluations
 from storage.lake import Lake
@@ -19,7 +20,6 @@ from tasks.frozen_folder import freeze_folder
 from tasks.frozen_set import NoFrozenSetError
 from tasks.gate import comparable, decide
 from tasks.gate_rules import Gate
-from tasks.ingest_drop import ingest_drop
 from tasks.models import UnknownPresetError
 from tests.frozen_pages import OBJECTS, PAGES, few_points, write_held_back, write_model
 from vision.draw.answers import PREDICTED_COLOR, TRUE_COLOR
