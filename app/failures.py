@@ -109,7 +109,9 @@ def _wrong_use() -> tuple[type[Exception], ...]:
         *_loaded("tasks.review_decisions", "ReviewsRefusedError"),
         *_loaded("tasks.frozen_set", "NoFrozenSetError"),
         *_loaded("tasks.sample_sheet", "TooManyTilesError"),
+        *_loaded("vision.images", "ImageError"),
         *_loaded("vision.masks.png", "MaskPngError"),
+        *_loaded("vision.object_prompts", "PromptError"),
     )
 
 

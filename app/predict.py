@@ -24,6 +24,7 @@ from app.options import (
     say,
     settings_for,
 )
+from app.prompted import predict_prompted, read_prompts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +42,29 @@ def predict(
     folder: Annotated[
         Path | None, typer.Option("--dir", help="A folder of images.", file_okay=False, exists=True)
     ] = None,
+    points: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar='"X,Y ..."',
+            help="Clicks on one object, in px; X,Y,0 is beside it. Once for each object.",
+        ),
+    ] = None,
+    boxes: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LEFT,TOP,RIGHT,BOTTOM", help="A box around one object, in px."),
+    ] = None,
+    mask: Annotated[
+        list[Path] | None,
+        typer.Option(help="A rough mask of one object, PNG.", exists=True, dir_okay=False),
+    ] = None,
+    multimask: Annotated[
+        bool | None,
+        typer.Option(
+            "--multimask/--single-mask",
+            help="Three masks of each object, or one. \\[default: three after a single click]",
+            show_default=False,
+        ),
+    ] = None,
     model: Model = None,
     clip_model: ClipModel = None,
     labels: Labels = None,
@@ -55,10 +79,18 @@ def predict(
     They are called after the image; images of the same name get their
     folders before it. Of the root, only its models are used.
 
+    With clicks, boxes or masks only what they point at is cut out of one image:
+    a PNG of each mask, a picture, and COCO results with the model's own score.
+
     Examples:
       segmill predict --image page.png --output-dir out
 
       segmill predict --dir photos --output-dir out --model file:sam2_hiera_tiny.safetensors
+
+      segmill predict --image page.png --points "120,80 300,200,0" --output-dir out
+
+      segmill predict --image page.png --boxes 10,10,200,150 --boxes 220,10,400,150
+      --output-dir out
     """
     from app.terminal import stage_progress
     from flows.requests import ModelRequest
@@ -73,6 +105,24 @@ def predict(
     if not paths:
         raise typer.BadParameter("give --image or --dir with at least one image")
     settings = settings_for(root)
+    if points or boxes or mask:
+        if len(paths) != 1:
+            raise typer.BadParameter("clicks, boxes and masks are of one --image")
+        predict_prompted(
+            paths[0],
+            paths[0].name,
+            output_dir,
+            read_prompts(points or (), boxes or (), mask or ()),
+            model or settings.model,
+            settings,
+            multimask=multimask,
+            precision=precision or settings.precision,
+            as_json=as_json,
+            quiet=quiet,
+        )
+        return
+    if multimask is not None:
+        raise typer.BadParameter("--multimask and --single-mask are of clicks, boxes and masks")
     request = ModelRequest(
         model=model, clip_model=clip_model, labels=labels, preset=preset, precision=precision
     )

@@ -18,6 +18,11 @@ class PromptedModel(Protocol):
     Prompts are as `sam2.sam2_image_predictor.SAM2ImagePredictor` takes them, but n at once.
     """
 
+    @property
+    def mask_side(self) -> int:
+        """Side of the square of logits that may be a prompt."""
+        ...
+
     def set_image(self, rgb: npt.NDArray[np.uint8]) -> None:
         """Take the image that the next prompts are about.
 

@@ -80,7 +80,7 @@ class PromptedSam2:
         image, decoder = self._image, self._decoder
         if image is None or decoder is None:
             raise RuntimeError("there is no image yet: call set_image first")
-        count = _count(points_xy, point_labels, box_xyxy, mask_logits, self._side)
+        count = _count(points_xy, point_labels, box_xyxy, mask_logits, self.mask_side)
         places, labels = self._places(image, points_xy, point_labels, box_xyxy)
         masks, ious, logits = [], [], []
         for start in range(0, count, self.prompts_per_batch):
@@ -94,7 +94,7 @@ class PromptedSam2:
         return np.concatenate(masks), np.concatenate(ious), np.concatenate(logits)
 
     @property
-    def _side(self) -> int:
+    def mask_side(self) -> int:
         """Side of the logits that may be a prompt."""
         side: int = self.model.sam_prompt_encoder.mask_input_size[0]
         return side
