@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
     ],
 )
 def test_a_bad_schedule_is_refused_when_it_is_deployed(server, tmp_path, schedule, word):
-    run([sys.executable, "-m", "deployments.provision"], server)
+    run([sys.executable, "-m", "app.cli", "provision"], server)
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     for deployment in deployments["deployments"]:
         if deployment["name"] == "nightly":
