@@ -20,6 +20,9 @@ def status(
     days: Annotated[
         int, typer.Option(min=1, help="How far back to look for failed runs and refused input.")
     ] = 7,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Print the numbers as Prometheus reads them.")
+    ] = False,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
@@ -32,6 +35,8 @@ def status(
       segmill status
 
       segmill status --dataset street --days 30 --json
+
+      segmill status --prometheus > /var/lib/node_exporter/segmill.prom
     """
     from app.prefect_side import ServerError, read_server, server_url
     from flows.requests import ModelRequest
@@ -41,6 +46,11 @@ def status(
     settings = settings_for(root)
     request = ModelRequest(dataset=dataset)
     found = overview(settings, dataset, choose_models.fn(**request.models(settings)), days)
+    if prometheus:
+        from app.prometheus import prometheus_text
+
+        typer.echo(prometheus_text(found), nl=False)
+        return
     server, reason = None, "no Prefect server is known (PREFECT_API_URL)"
     if server_url() is not None:
         try:

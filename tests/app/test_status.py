@@ -1,6 +1,7 @@
 """segmill status, with and without a night, and without a server."""
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tasks.models import LoadedModels
 from tests.drops import BLUE, RED, write_box_drop
@@ -73,3 +74,17 @@ def test_a_server_that_is_down_is_told_and_no_hindrance(status, command, monkeyp
     assert answer.code == 0
     assert "no answer" in answer.out
     assert "live model" in answer.out
+
+
+def test_prometheus_reads_the_same_numbers(command, root):
+    write_box_drop(root / "inbox" / "one", [[((4, 4, 10, 8), RED)]])
+    (root / "inbox" / "one" / "_DONE").touch()
+    told = command("status", "--dataset", "boxes", "--prometheus")
+    (waiting,) = [
+        sample
+        for family in text_string_to_metric_families(told.out)
+        for sample in family.samples
+        if sample.name == "segmill_drops_waiting"
+    ]
+    assert (waiting.labels, waiting.value) == ({"dataset": "boxes"}, 1.0)
+    assert 'segmill_live_model_info{dataset="boxes",model_id="demo-' in told.out
