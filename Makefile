@@ -48,7 +48,7 @@ test: $(STAMP) ## all tests that run on this machine, but for the long sweeps of
 	$(BIN)/pytest $(ON_ALL_CORES) -m "not sweep"
 
 test-faults: $(STAMP) ## kill, starve and mislead nights by the dozen (docs/reliability.md)
-	$(BIN)/pytest tests/faults tests/vision/test_finetune_kills.py
+	$(BIN)/pytest -m sweep
 
 test-fast: $(STAMP) ## the tests that take less than a second or so each
 	$(BIN)/pytest $(ON_ALL_CORES) -m "not slow"
