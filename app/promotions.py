@@ -130,7 +130,7 @@ def report_outcome(
         typer.Exit: With 1, if the gate refused.
     """
     if outcome.promotion is not None:
-        _tell_server(outcome.promotion, quiet)
+        tell_server(outcome.promotion, quiet)
     if as_json:
         told: dict[str, Any] = asdict(outcome)
         print_json(told | {"refused": outcome.refused, "dry_run": dry_run})
@@ -156,7 +156,7 @@ def _summary(outcome: "PromotionOutcome", dry_run: bool) -> str:
     return f"{outcome.model_id} would become live in place of {outcome.live_id}"
 
 
-def _tell_server(promotion: "Promotion", quiet: bool) -> None:
+def tell_server(promotion: "Promotion", quiet: bool) -> None:
     """Say model.promoted, where there is a server; that it is live does not depend on it."""
     from app.prefect_side import ServerError, require_server, server_url
 

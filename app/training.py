@@ -106,6 +106,8 @@ def train(
             raise typer.BadParameter("--promote measures images of the tables; leave out --data")
         _train_on_folder(chosen, data, output or Path("trained"), settings, as_json, quiet, dry_run)
         return
+    if gate and not promote:
+        raise typer.BadParameter("--gate is of --promote")
     request = FinetuneRequest(
         dataset=dataset, model=model, config=file, overrides=tuple(overrides or ()), gate=gate
     )
@@ -167,7 +169,7 @@ def _train(
 def _train_and_ask(
     request: "FinetuneRequest", settings: "Settings", as_json: bool, quiet: bool
 ) -> None:
-    from app.promotions import report_outcome
+    from app.promotions import report_outcome, tell_server
     from app.terminal import stage_progress
     from flows.finetune import run_finetune
     from flows.running import InProcess
@@ -176,6 +178,8 @@ def _train_and_ask(
         summary = run_finetune(request, settings, InProcess(progress))
     assert summary.training is not None and summary.outcome is not None  # no other run took it
     if as_json:
+        if summary.outcome.promotion is not None:
+            tell_server(summary.outcome.promotion, quiet)
         print_json(summary.model_dump(mode="json"))
         if summary.outcome.refused:
             raise typer.Exit(FINDINGS)

@@ -1,6 +1,6 @@
 """curate: accept segments by rules, and see whether training has become worthwhile."""
 
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from prefect import flow
 
@@ -63,6 +63,8 @@ def say_ready(dataset: str, settings: Settings, run: Runner) -> Crossing | None:
     if crossing is None:
         return None
     event_id = UUID(crossing.crossing_id[:32])
+    if crossing.attempt:
+        event_id = uuid5(event_id, str(crossing.attempt))  # the server takes an id once
     emit(
         CURATION_READY,
         dataset,

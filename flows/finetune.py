@@ -14,6 +14,8 @@ from tasks.frozen_set import held_out_split
 from tasks.plan_training import plan_training, read_train_config
 from tasks.train_model import train_model
 
+_ATTEMPTS_TO_MEASURE_ALIKE = 3
+
 
 def run_finetune(request: FinetuneRequest, settings: Settings, run: Runner) -> FinetuneSummary:
     """Train, register, measure both models on the same images, and let the gate decide."""
@@ -25,7 +27,7 @@ def run_finetune(request: FinetuneRequest, settings: Settings, run: Runner) -> F
         request.overrides,
         request.model,
     )
-    split = request.split or run.call(held_out_split, settings.root, request.dataset)
+    split = run.call(held_out_split, settings.root, request.dataset, request.split)
     summary = FinetuneSummary(dataset=request.dataset, crossing_id=request.crossing_id)
     if request.crossing_id and not run.call(
         take_crossing, settings.root, request.crossing_id, run.run_id
@@ -41,27 +43,32 @@ def run_finetune(request: FinetuneRequest, settings: Settings, run: Runner) -> F
     if model_id is None:
         return summary
     with run.stage("evaluate"):
-        measured = [
-            run.call(
-                evaluate_model,
-                settings.root,
-                reference,
-                request.dataset,
-                split=split,
-                max_images=request.max_images,
-                device=settings.device,
-                run_id=run.run_id,
-                progress=run.progress,
+        for _ in range(_ATTEMPTS_TO_MEASURE_ALIKE):
+            candidate, live = (
+                run.call(
+                    evaluate_model,
+                    settings.root,
+                    reference,
+                    request.dataset,
+                    split=split,
+                    max_images=request.max_images,
+                    device=settings.device,
+                    run_id=run.run_id,
+                    progress=run.progress,
+                )
+                for reference in (f"model:{model_id}", "promoted")
             )
-            for reference in (f"model:{model_id}", "promoted")
-        ]
-    summary.candidate, summary.live = measured
+            # Somebody may have reviewed held-back images in between.
+            if candidate.set_id == live.set_id:
+                break
+    summary.candidate, summary.live = candidate, live
     with run.stage("gate"):
         summary.outcome = run.call(
             ask_gate,
             settings.root,
             gate,
-            *measured,
+            candidate,
+            live,
             run_id=run.run_id,
             dry_run=not request.promote,
         )

@@ -5,8 +5,11 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from storage.lake import Lake
+from storage.promotions import read_promotions
 from tasks.evaluate_model import EvaluationSummary
 from tasks.gate_rules import GATE_FILE, Gate, load_gate
+from tasks.live_model import live_model
 from tasks.promote_model import PromotionOutcome, promote_through_gate
 
 
@@ -32,6 +35,8 @@ def ask_gate(
 ) -> PromotionOutcome:
     """Let the gate compare two measurements; raises as `promote_through_gate`.
 
+    A run that asks again is told what it promoted before.
+
     Args:
         root: The data root.
         gate: The rules.
@@ -40,6 +45,12 @@ def ask_gate(
         run_id: The run that asks.
         dry_run: Whether nothing is recorded or changed.
     """
+    for made in read_promotions(Lake.open(root)):
+        if run_id is not None and made.why.run_id == run_id:
+            # This run did it before it died; what became live since is not to be undone.
+            live_id = live_model(root).model_id
+            previous_id = made.previous_id or live.model_id
+            return PromotionOutcome(made.model_id, live_id, previous_id, made, None)
     return promote_through_gate(
         root,
         candidate.model_id,

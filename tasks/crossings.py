@@ -6,8 +6,8 @@ it counted is no longer new. That it was said, and that a training took it up, a
 own, each of which can be made once.
 """
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -26,8 +26,15 @@ FROM crossings
 WHERE state = 'crossed' AND (dataset = $dataset OR crossing_id = $crossing_id)
 ORDER BY reviews_version DESC, annotations_until DESC, taken_at DESC
 """
-_LATER_STEPS = "SELECT state, run_id FROM crossings WHERE crossing_id = $crossing_id"
-_TRAININGS = "SELECT data_version FROM training_runs"
+_BEGUN = """
+SELECT run_id, taken_at FROM crossings
+WHERE crossing_id = $crossing_id AND state = 'begun' ORDER BY taken_at
+"""
+_TRAININGS = "SELECT data_version FROM training_runs WHERE state = 'completed'"
+
+
+ABANDONED_AFTER = timedelta(hours=48)
+"""How long after a run took an occasion up another one may, if nothing was trained for it."""
 
 
 class UnknownCrossingError(LookupError):
@@ -55,6 +62,7 @@ class Crossing:
         new: Curated masks that were new.
         needed: How many it took.
         mark: How far they went.
+        attempt: How many runs took it up before, and trained nothing.
     """
 
     crossing_id: str
@@ -62,6 +70,7 @@ class Crossing:
     new: int
     needed: int
     mark: CuratedMark
+    attempt: int = 0
 
 
 @task(name="find-crossing", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
@@ -79,7 +88,8 @@ def find_crossing(
 
     Returns:
         The last one that was noted, by this run or an earlier one; None if it is known that it was
-        said, or if a training took it up or has seen its data.
+        said, or if a training took it up or has seen its data. One that was taken up long ago, with
+        nothing trained, is said again.
     """
     lake = Lake.open(root)
     with connect(lake) as session:
@@ -101,7 +111,7 @@ def find_crossing(
         )
         _take(lake, crossing, "crossed", run_id)
     with connect(lake) as session:
-        return _to_be_said(session, dataset)
+        return _to_be_said(lake, session, dataset)
 
 
 @task(name="note-said", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
@@ -113,13 +123,14 @@ def note_said(root: str, crossing: Crossing, run_id: str | None = None) -> None:
         crossing: The crossing.
         run_id: The run to name in its row.
     """
-    _take(Lake.open(root), crossing, "said", run_id)
+    _take(Lake.open(root), crossing, "said", run_id, crossing.attempt)
 
 
 def begin_crossing(lake: Lake, crossing_id: str, run_id: str) -> bool:
-    """Take an occasion up: only the first run that asks may train for it.
+    """Take an occasion up: only one run at a time may train for it.
 
-    An event may come twice. The same run may ask again, as it does after a retry.
+    An event may come twice. The same run may ask again, as it does after a retry. If it has trained
+    nothing after `ABANDONED_AFTER`, it died, and another run may go on where it was.
 
     Args:
         lake: The tables.
@@ -134,12 +145,18 @@ def begin_crossing(lake: Lake, crossing_id: str, run_id: str) -> bool:
     """
     with connect(lake) as session:
         found = _crossings(session, crossing_id=crossing_id)
-    if not found:
-        raise UnknownCrossingError(crossing_id)
-    if _take(lake, found[0], "begun", run_id):
+        if not found:
+            raise UnknownCrossingError(crossing_id)
+        begun = _begun(session, crossing_id)
+        abandoned = _is_abandoned(begun) and not _is_trained(session, found[0])
+    if begun and begun[-1][0] == run_id:
+        return True
+    if begun and not abandoned:
+        return False
+    if _take(lake, found[0], "begun", run_id, len(begun)):
         return True
     with connect(lake) as session:
-        return _steps(session, crossing_id).get("begun") == run_id
+        return _begun(session, crossing_id)[-1][0] == run_id
 
 
 @task(name="take-crossing", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
@@ -148,19 +165,32 @@ def take_crossing(root: str, crossing_id: str, run_id: str) -> bool:
     return begin_crossing(Lake.open(root), crossing_id, run_id)
 
 
-def _to_be_said(session: duckdb.DuckDBPyConnection, dataset: str) -> Crossing | None:
+def _to_be_said(lake: Lake, session: duckdb.DuckDBPyConnection, dataset: str) -> Crossing | None:
     # A training reads all that is curated, so that one is enough for several occasions.
     newest = next(iter(_crossings(session, dataset=dataset)), None)
-    if newest is None or _steps(session, newest.crossing_id).keys() & {"said", "begun"}:
+    if newest is None or _is_trained(session, newest):
         return None
+    begun = _begun(session, newest.crossing_id)
+    if begun and not _is_abandoned(begun):
+        return None
+    newest = replace(newest, attempt=len(begun))
+    said = lake.has_unit("crossings", _step_id(newest.crossing_id, "said", newest.attempt))
+    return None if said else newest
+
+
+def _is_trained(session: duckdb.DuckDBPyConnection, crossing: Crossing) -> bool:
+    """Whether a training has seen what an occasion is about."""
     versions = [DataVersion.from_json(text) for (text,) in session.execute(_TRAININGS).fetchall()]
-    seen = any(
+    return any(
         version is not None
-        and version.dataset in (dataset, None)
-        and version.mark.covers(newest.mark)
+        and version.dataset in (crossing.dataset, None)
+        and version.mark.covers(crossing.mark)
         for version in versions
     )
-    return None if seen else newest
+
+
+def _is_abandoned(begun: list[tuple[str | None, datetime]]) -> bool:
+    return bool(begun) and datetime.now(UTC) - begun[-1][1] > ABANDONED_AFTER
 
 
 def _crossings(session: duckdb.DuckDBPyConnection, **wanted: str) -> list[Crossing]:
@@ -173,12 +203,14 @@ def _crossings(session: duckdb.DuckDBPyConnection, **wanted: str) -> list[Crossi
     ]
 
 
-def _steps(session: duckdb.DuckDBPyConnection, crossing_id: str) -> dict[str, str | None]:
-    """The run that took each step of a crossing, by the step."""
-    return dict(session.execute(_LATER_STEPS, {"crossing_id": crossing_id}).fetchall())
+def _begun(
+    session: duckdb.DuckDBPyConnection, crossing_id: str
+) -> list[tuple[str | None, datetime]]:
+    """The runs that took an occasion up, and when; the last one last."""
+    return session.execute(_BEGUN, {"crossing_id": crossing_id}).fetchall()
 
 
-def _take(lake: Lake, crossing: Crossing, state: str, run_id: str | None) -> bool:
+def _take(lake: Lake, crossing: Crossing, state: str, run_id: str | None, number: int = 0) -> bool:
     """Note a step; False if it was noted before."""
     row: dict[str, Any] = {
         "crossing_id": crossing.crossing_id,
@@ -190,4 +222,8 @@ def _take(lake: Lake, crossing: Crossing, state: str, run_id: str | None) -> boo
         "taken_at": datetime.now(UTC),
     }
     row |= crossing.mark.parameters()
-    return lake.append("crossings", [row], f"{crossing.crossing_id}-{state}")
+    return lake.append("crossings", [row], _step_id(crossing.crossing_id, state, number))
+
+
+def _step_id(crossing_id: str, state: str, number: int) -> str:
+    return f"{crossing_id}-{state}" + (f"-{number}" if number else "")

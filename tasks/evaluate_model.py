@@ -261,6 +261,7 @@ def plan_evaluation(
         for each in read_evaluations(Lake.open(root), model.model_id)
         if (each.set_id, each.params_id) == (plan.set_id, plan.params_id)
         and (each.dataset, each.split) == (frozen.dataset, frozen.split)
+        and each.images == len(frozen.names)  # or some could not be read then
     ]
     return replace(plan, stored=earlier[-1] if earlier else None)
 

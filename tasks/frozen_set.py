@@ -166,12 +166,21 @@ def freeze_images(
 
 
 @task(name="held-out-split", cache_policy=NO_CACHE)
-def held_out_split(root: str, dataset: str) -> str:
+def held_out_split(root: str, dataset: str, split: str | None = None) -> str:
     """The split that models of a dataset are measured on: `test`, or `val` where that has nothing.
 
+    Args:
+        root: The data root.
+        dataset: The dataset.
+        split: The one that is wanted; it is only looked at.
+
     Raises:
-        NoFrozenSetError: If neither has an image with masks that somebody vouches for.
+        NoFrozenSetError: If it, or both, have no image with masks that somebody vouches for, or it
+            is trained on.
     """
+    if split is not None:
+        with frozen_split(root, dataset, split):
+            return split
     lake = Lake.open(root)
     found = {kind: with_masks for kind, _, with_masks in _splits(lake, dataset)}
     for split in HELD_OUT_SPLITS:

@@ -152,12 +152,15 @@ def ingest_drops(
     intake = _Intake(Lake.open(root), root, run_id, limits, progress)
     intake.ask_lives(group.drops)
     done, failed = [], []
-    for drop in group.drops:
-        try:
-            done.append(_take(intake, root, drop))
-        except (ObjectUnreadableError, DropChangedError, EmptyDropError) as error:
-            failed.append(FailedDrop(drop.place, str(error)))
-    intake.commit()
+    try:
+        for drop in group.drops:
+            try:
+                done.append(_take(intake, root, drop))
+            except (ObjectUnreadableError, DropChangedError, EmptyDropError) as error:
+                failed.append(FailedDrop(drop.place, str(error)))
+    finally:
+        # Also where one ends the run: those before it would wait with it every night.
+        intake.commit()
     return GroupSummary(done, failed)
 
 

@@ -10,15 +10,15 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from storage.errors import ObjectNotFoundError
 from storage.lake import Lake
+from storage.objects import ObjectStore, open_store
 from storage.settings import Settings
 from storage.units import unit_id
 from tasks.data_version import DataVersion
 from tasks.live_model import resolve_reference
 from tasks.training_data import TrainingData
 from vision.finetune import TrainConfig, make_config, read_config
-
-PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,16 @@ def plan_training(
 ) -> TrainingPlan:
     """Choose the tables' versions and the model, or find what an earlier attempt chose.
 
-    A training for a crossing is one training, whatever was curated or promoted since it was begun;
-    any other is the same as an earlier one if it has the same data, model and settings.
+    The plan is kept in the root, where every machine finds it. A training for a crossing is one
+    training, whatever was curated or promoted since it was begun; any other is the same as an
+    earlier one if no mask was curated since, and model and settings are the same.
 
     Args:
         dataset: The dataset.
         config: How to train.
         settings: Of the machine.
         crossing_id: The occasion that it is for.
-        write: Whether the plan is kept in the training's folder.
+        write: Whether the plan is kept.
 
     Raises:
         NoTrainingDataError: If there is no curated mask to train on.
@@ -102,24 +103,25 @@ def plan_training(
         VersionGoneError: If the data of an earlier attempt can no longer be read.
     """
     asked = config.model_dump(mode="json")
-    training_run_id = crossing_id and unit_id("train", [], crossing_id=crossing_id, config=asked)
-    if training_run_id:
-        folder = training_folder(settings, training_run_id)
-        if (folder / PLAN).is_file():
-            return _read(folder, settings)
+    store = open_store(settings.root)
+    if crossing_id is not None:
+        training_run_id = unit_id("train", [], crossing_id=crossing_id, config=asked)
+        if (known := _read(store, training_run_id, settings)) is not None:
+            return known
     base = resolve_reference(config.model.base, settings.root)
     with TrainingData(Lake.open(settings.root), dataset=dataset) as data:
         version, counts = data.version, data.counts
-    if training_run_id is None:
-        about = json.loads(version.to_json())
+    if crossing_id is None:
+        about = {
+            "dataset": dataset,
+            "reviews_version": version.mark.reviews_version,
+            "annotations_until": version.mark.annotations_until.isoformat(),
+        }
         training_run_id = unit_id("train", [], data=about, base=base.model_id, config=asked)
-        folder = training_folder(settings, training_run_id)
-        if (folder / PLAN).is_file():
-            return _read(folder, settings)
     plan = TrainingPlan(
         training_run_id=training_run_id,
         root=settings.root,
-        folder=folder,
+        folder=training_folder(settings, training_run_id),
         base=base.reference,
         base_model_id=base.model_id,
         data=version,
@@ -131,8 +133,9 @@ def plan_training(
         max_image_px=settings.max_image_px,
     )
     if write:
-        _write(plan)
-    return plan
+        store.create(_key(training_run_id), _as_json(plan))
+    # Another attempt may have been first.
+    return _read(store, training_run_id, settings) or plan
 
 
 def training_folder(settings: Settings, training_run_id: str) -> Path:
@@ -140,8 +143,11 @@ def training_folder(settings: Settings, training_run_id: str) -> Path:
     return Path(settings.training_folder).expanduser().absolute() / training_run_id[:16]
 
 
-def _write(plan: TrainingPlan) -> None:
-    plan.folder.mkdir(parents=True, exist_ok=True)
+def _key(training_run_id: str) -> str:
+    return f"trainings/{training_run_id}/plan.json"
+
+
+def _as_json(plan: TrainingPlan) -> bytes:
     about: dict[str, Any] = {
         "training_run_id": plan.training_run_id,
         "base": plan.base,
@@ -153,19 +159,20 @@ def _write(plan: TrainingPlan) -> None:
         "labels": plan.labels,
         "begun_at": plan.begun_at.isoformat(),
     }
-    unfinished = plan.folder / f"{PLAN}.part"
-    unfinished.write_text(json.dumps(about, indent=1))
-    unfinished.replace(plan.folder / PLAN)
+    return json.dumps(about, indent=1).encode()
 
 
-def _read(folder: Path, settings: Settings) -> TrainingPlan:
-    about = json.loads((folder / PLAN).read_bytes())
+def _read(store: ObjectStore, training_run_id: str, settings: Settings) -> TrainingPlan | None:
+    try:
+        about = json.loads(store.read(_key(training_run_id)))
+    except ObjectNotFoundError:
+        return None
     data = DataVersion.from_json(about["data"])
     assert data is not None
     return TrainingPlan(
-        training_run_id=about["training_run_id"],
+        training_run_id=training_run_id,
         root=settings.root,
-        folder=folder,
+        folder=training_folder(settings, training_run_id),
         base=about["base"],
         base_model_id=about["base_model_id"],
         data=data,

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -11,13 +11,20 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage.lake import Lake
+from storage.model_store import ModelStore
 from tasks.live_model import local_reference
 from tasks.plan_training import TrainingPlan
 from tasks.register_model import register_model
 from tasks.report.data import Progress
 from tasks.training_data import TrainingData
 from tasks.training_images import training_images
-from vision.finetune import FinetuneError
+from vision.finetune.errors import (
+    ConfigError,
+    FinetuneError,
+    FolderInUseError,
+    MissingExtraError,
+    OtherRunError,
+)
 
 if TYPE_CHECKING:
     from vision.finetune.run import FinetuneResult
@@ -101,27 +108,37 @@ def train_model(
     config = plan.config.model_copy(update={"model": model})
     lake = Lake.open(plan.root)
     with TrainingData(lake, dataset=plan.data.dataset, version=plan.data) as data:
-        images = training_images(plan.root, data, plan.max_image_px)
+        images, left_out = training_images(plan.root, data, plan.max_image_px)
+    store = ModelStore(plan.root)
+    made = [model for model in store.models() if model.training_run_id == plan.training_run_id]
+    if made:
+        # An attempt on another machine came this far.
+        told = store.config(made[0])["training"]
+        _record(lake, plan, "completed", None, steps=told["steps"], loss=told["final_loss"])
+        return TrainingSummary(**told | {"model_id": made[0].model_id})
     try:
         result = finetune(config, images, plan.folder, on_step=stepped, should_stop=should_stop)
+    except (ConfigError, FolderInUseError, MissingExtraError, OtherRunError):
+        raise  # nothing was trained, or another process is at it
     except FinetuneError:
         _record(lake, plan, "failed", last[-1] if last else None, run_id=run_id)
         raise
     report = last[-1] if last else None
     if result.weights is None:
-        return _told(plan, result, report, None)
+        return _told(plan, result, report, left_out)
+    summary = _told(plan, result, report, left_out)
     found, _ = register_model(
         plan.root,
         f"file:{result.weights}",
         name=plan.data.dataset,
-        config={"training_run_id": plan.training_run_id, "best_miou": result.best_miou},
+        config={"training": asdict(summary)},
         parent_id=plan.base_model_id,
         training_run_id=plan.training_run_id,
     )
     _record(lake, plan, "completed", report, steps=result.steps)
     # Half a gigabyte each for the larger models, and of no more use.
     shutil.rmtree(plan.folder / "checkpoints", ignore_errors=True)
-    return _told(plan, result, report, found.model_id)
+    return replace(summary, model_id=found.model_id)
 
 
 def step_detail(report: "StepReport") -> str:
@@ -134,11 +151,11 @@ def _told(
     plan: TrainingPlan,
     result: "FinetuneResult",
     report: "StepReport | None",
-    model_id: str | None,
+    left_out: dict[str, str],
 ) -> TrainingSummary:
     return TrainingSummary(
         training_run_id=plan.training_run_id,
-        model_id=model_id,
+        model_id=None,
         base_model_id=plan.base_model_id,
         folder=str(plan.folder),
         ending=result.ending,
@@ -149,7 +166,7 @@ def _told(
         start_miou=result.start_miou,
         best_miou=result.best_miou,
         final_loss=report.loss if report else None,
-        skipped=result.skipped,
+        skipped=left_out | result.skipped,
         notes=result.notes,
     )
 
@@ -161,6 +178,7 @@ def _record(
     report: "StepReport | None",
     *,
     steps: int | None = None,
+    loss: float | None = None,
     run_id: str | None = None,
 ) -> None:
     row = {
@@ -171,7 +189,7 @@ def _record(
         "seed": plan.config.seed,
         "steps": steps if steps is not None else report.step if report else 0,
         "annotations": plan.masks,
-        "final_loss": report.loss if report else None,
+        "final_loss": report.loss if report else loss,
         "started_at": plan.begun_at,
         "ended_at": datetime.now(UTC),
         "state": state,

@@ -33,6 +33,11 @@ SELECT max(curated_at) FROM curated
 WHERE source = 'annotation' AND ($dataset::VARCHAR IS NULL OR dataset = $dataset)
 """
 
+_HELD_BACK_LOOKS = """
+SELECT DISTINCT perceptual_hash FROM images
+WHERE NOT starts_with(lower(split), 'train') AND perceptual_hash IS NOT NULL
+"""
+
 
 class NoTrainingDataError(ValueError):
     """There is no curated mask to train on."""
@@ -228,6 +233,10 @@ class TrainingData:
         rows = (row for batch in found.to_arrow_reader(_BATCH_ROWS) for row in batch.to_pylist())
         for _, of_image in groupby(rows, key=itemgetter("image_id")):
             yield self._sample(list(of_image))
+
+    def held_back_looks(self) -> list[str]:
+        """Perceptual hashes of the images of all datasets that are held back, hexadecimal."""
+        return [looks for (looks,) in self._session.execute(_HELD_BACK_LOOKS).fetchall()]
 
     def batches(self, images: int, seed: int | None = None) -> Iterator[list[TrainingSample]]:
         """Each image once, several at a time; the last batch may have fewer.

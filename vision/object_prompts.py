@@ -137,6 +137,8 @@ def _check(prompt: ObjectPrompt, height: int, width: int) -> None:
             raise PromptError(f"expected a box as left,top,right,bottom, but got {told}")
         if right < 0 or bottom < 0 or left >= width or top >= height:
             raise PromptError(f"the box is outside of the image: {size}")
+        if left < -width or top < -height or right > 2 * width or bottom > 2 * height:
+            raise PromptError(f"the box reaches far beyond the image: {size}")
     if prompt.mask is not None:
         if prompt.mask.shape != (height, width):
             found = f"{prompt.mask.shape[1]} x {prompt.mask.shape[0]}"

@@ -1,5 +1,6 @@
 -- Curated masks of the images of a split, with their images. An image trains only if every dataset
--- that holds it has it in the split train; it is in another split if one of them says so.
+-- that holds it has it in the split train; it is in another split if one of them says so, and none has
+-- it in train: a model may have learnt from it.
 -- Parameters: $dataset (null takes all), $split (train, val...), $labels (an empty list takes all)
 WITH splits AS (
     SELECT
@@ -23,7 +24,10 @@ chosen_images AS (
     FROM splits
     GROUP BY image_id
     HAVING bool_or($dataset::VARCHAR IS NULL OR dataset = $dataset)
-       AND CASE WHEN $split = 'train' THEN bool_and(kind = 'train') ELSE bool_or(kind = $split) END
+       AND CASE
+           WHEN $split = 'train' THEN bool_and(kind = 'train')
+           ELSE bool_or(kind = $split) AND NOT bool_or(kind = 'train')
+       END
 )
 SELECT
     image_id,

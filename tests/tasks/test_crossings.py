@@ -187,13 +187,14 @@ def test_of_two_occasions_that_were_not_said_the_last_is(lake):
     assert states(lake) == [("crossed", 2)]
 
 
-@pytest.mark.parametrize("state", ["completed", "failed", "running"])
-def test_what_a_training_began_on_is_not_said(lake, state):
+def test_what_was_trained_on_is_not_said(lake):
     decide(lake, ["s0", "s1"], "accept")
     crossing = find(lake)
     train(lake, dataset="street")
     assert find(lake) == crossing
-    train(lake, state=state)
+    train(lake, state="failed")
+    assert find(lake) == crossing
+    train(lake)
     assert find(lake) is None
 
 
@@ -247,3 +248,30 @@ def test_a_mark_covers_what_does_not_go_beyond_it():
     assert mark.covers(CuratedMark(2, NIGHT - timedelta(1)))
     assert not mark.covers(CuratedMark(2, NIGHT + timedelta(1)))
     assert mark | CuratedMark(2, NIGHT + timedelta(1)) == CuratedMark(3, NIGHT + timedelta(1))
+
+
+def test_an_occasion_whose_run_died_is_said_again_and_another_run_may_take_it_up(lake, monkeypatch):
+    decide(lake, ["s0", "s1"], "accept")
+    crossing = find(lake)
+    note_said.fn(root_of(lake), crossing)
+    assert begin_crossing(lake, crossing.crossing_id, "first")
+    assert find(lake) is None
+    assert not begin_crossing(lake, crossing.crossing_id, "second")
+    monkeypatch.setattr("tasks.crossings.ABANDONED_AFTER", timedelta(0))
+    again = find(lake)
+    assert (again.crossing_id, again.attempt) == (crossing.crossing_id, 1)
+    note_said.fn(root_of(lake), again)
+    assert find(lake) is None
+    with ThreadPoolExecutor(3) as pool:
+        runs = ["second", "third", "fourth"]
+        took = list(
+            pool.map(lambda run: begin_crossing(Lake(lake.root), crossing.crossing_id, run), runs)
+        )
+    monkeypatch.undo()
+    assert took.count(True) >= 1
+    assert [begin_crossing(lake, crossing.crossing_id, run) for run in runs].count(True) == 1
+    assert not begin_crossing(lake, crossing.crossing_id, "first")
+    monkeypatch.setattr("tasks.crossings.ABANDONED_AFTER", timedelta(0))
+    train(lake)
+    assert find(lake) is None
+    assert not begin_crossing(lake, crossing.crossing_id, "fifth")

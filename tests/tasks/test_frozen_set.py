@@ -6,7 +6,6 @@ import pytest
 from storage.settings import Settings
 from tasks.apply_rules import apply_rules
 from tasks.curation_rules import CurationRules
-from tasks.drops import EmptyDropError
 from tasks.frozen_folder import freeze_folder
 from tasks.frozen_set import (
     NoFrozenSetError,
@@ -16,6 +15,7 @@ from tasks.frozen_set import (
     held_out_split,
     read_frozen,
 )
+from tasks.seal_drops import EmptyDropError
 from tests.drops import GREEN, RED, write_box_drop, write_document
 from tests.exports import Drawn, Page, box, fill
 from tests.lakes import image_row, ingest

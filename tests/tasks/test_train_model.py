@@ -1,8 +1,12 @@
 """A training learns from fixed data, goes on where it was cut off, and is recorded once."""
 
 import pickle
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -17,8 +21,11 @@ from tasks.plan_training import plan_training
 from tasks.train_model import train_model
 from tasks.training_data import NoTrainingDataError, TrainingData
 from tasks.training_images import training_images
+from tests.drops import hold_back
 from tests.short_trainings import SHORT
 from vision.finetune import NonFiniteLossError, make_config
+from vision.finetune.errors import FolderInUseError
+from vision.finetune.run_folder import locked
 from vision.models import resolve_model
 
 
@@ -71,8 +78,14 @@ def test_a_training_that_is_cut_off_goes_on_to_the_same_model(settings, config, 
     # What came meanwhile is for the next training.
     later = plan_training.fn("comics", config, settings)
     assert later == plan
-    whole = train_model.fn(replace(plan, folder=tmp_path / "elsewhere"))
-    assert train_model.fn(plan).model_id == whole.model_id
+    shutil.copytree(settings.root, tmp_path / "copy")
+    undisturbed = replace(plan, root=str(tmp_path / "copy"), folder=tmp_path / "elsewhere")
+    whole = train_model.fn(undisturbed)
+    assert train_model.fn(plan).model_id == whole.model_id is not None
+    # A machine that has none of its files finds what was made, and trains no second one.
+    again = train_model.fn(replace(undisturbed, folder=tmp_path / "third"))
+    assert again == whole
+    assert not (tmp_path / "third").exists()
 
 
 def test_other_data_models_and_settings_are_other_trainings(settings, config, tmp_path):
@@ -93,18 +106,35 @@ def test_other_data_models_and_settings_are_other_trainings(settings, config, tm
 def test_planning_alone_writes_nothing(settings, config):
     plan = plan_training.fn("comics", config, settings, write=False)
     assert not plan.folder.exists()
+    assert not (Path(settings.root) / "trainings").exists()
     assert plan.masks == sum(plan.labels.values()) > 0
 
 
 def test_what_is_trained_on_is_what_is_curated(settings, config):
     with TrainingData(Lake.open(settings.root), dataset="comics") as data:
-        found = training_images(settings.root, data, settings.max_image_px)
+        found, left_out = training_images(settings.root, data, settings.max_image_px)
         samples = {sample.image_id: sample for sample in data.samples()}
     assert {image.image_id for image in found} == samples.keys()
+    assert left_out == {}
     for image in found:
         assert image.pixels().shape == (image.height_px, image.width_px, 3)
         assert image.rles == tuple(mask.rle for mask in samples[image.image_id].masks)
     assert pickle.loads(pickle.dumps(found[0])) == found[0]  # other processes read the pixels
+
+
+def test_what_looks_like_a_held_back_image_is_not_learnt_from(settings, tmp_path):
+    folder = tmp_path / "alike"
+    write_drop(folder, [300], size_px=192)  # a page of the dataset, a little brighter
+    (file,) = (folder / "images").iterdir()
+    cv2.imwrite(str(file), np.clip(cv2.imread(str(file)).astype(int) + 3, 0, 255).astype(np.uint8))
+    hold_back(folder, 1)
+    run_ingest(IngestRequest(dataset="others", source=str(folder)), settings, InProcess())
+    with TrainingData(Lake.open(settings.root), dataset="comics") as data:
+        found, left_out = training_images(settings.root, data, settings.max_image_px)
+        masks = data.counts.images
+    assert set(left_out.values()) == {"looks like an image that is held back"}
+    assert len(left_out) >= 1
+    assert len(found) + len(left_out) == masks
 
 
 def test_a_training_that_fails_is_recorded_by_each_run(settings, config, monkeypatch):
@@ -118,6 +148,10 @@ def test_a_training_that_fails_is_recorded_by_each_run(settings, config, monkeyp
             train_model.fn(plan, run_id=run_id)
     rows = Lake.open(settings.root).read("training_runs").to_pylist()
     assert [row["state"] for row in rows] == ["failed", "failed"]
+    monkeypatch.undo()
+    with locked(plan.folder), pytest.raises(FolderInUseError):
+        train_model.fn(plan, run_id="third")  # no failure of the training that is at it
+    assert Lake.open(settings.root).read("training_runs").num_rows == 2
     assert ModelStore(settings.root).models() == []
 
 

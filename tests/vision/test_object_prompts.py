@@ -78,6 +78,7 @@ def test_what_is_asked_reaches_the_model():
         (ObjectPrompt((Click(float("nan"), 5),)), "outside of the image"),
         (ObjectPrompt((), (9, 9, 3, 12)), "expected a box as left,top,right,bottom"),
         (ObjectPrompt((), (40, 9, 50, 12)), "the box is outside"),
+        (ObjectPrompt((), (0, 0, float("inf"), 12)), "the box reaches far beyond"),
         (ObjectPrompt((), None, np.ones((30, 20), bool)), "the mask is 20 x 30 px"),
         (ObjectPrompt((), None, np.zeros((20, 30), bool)), "the mask is empty"),
     ],
