@@ -31,9 +31,17 @@ class PageArtist:
         palette: colours of the page.
     """
 
-    def __init__(self, random: Random, width_px: int, height_px: int, scale: float) -> None:
+    def __init__(
+        self,
+        random: Random,
+        width_px: int,
+        height_px: int,
+        scale: float,
+        line_weight: float = 1.0,
+    ) -> None:
         self._random = random
         self._scale = scale
+        self._line_weight = line_weight
         self.palette = Palette(random)
         self.image: NDArray[Any] = np.full((height_px, width_px, 3), self.palette.paper, np.uint8)
         self.figures: NDArray[Any] = np.zeros((height_px, width_px), np.uint8)
@@ -43,8 +51,8 @@ class PageArtist:
         self.texts: list[Points] = []
         self._looks = [random_look(random, self.palette) for _ in range(random.randint(2, 5))]
         self._style = random_style(random, round(random.uniform(8.5, 12) * scale))
-        self._border_px = max(1, round(random.choice([1.0, 1.5, 2.2, 3.0]) * scale))
-        self._brush = Brush(self.image, self.figures, self.palette.ink, max(1, round(1.3 * scale)))
+        self._border_px = self._line_px(random.choice([1.0, 1.5, 2.2, 3.0]) * scale)
+        self._brush = Brush(self.image, self.figures, self.palette.ink, self._line_px(1.3 * scale))
         self._room = Room(random, self.figures, scale)
 
     def draw(self) -> None:
@@ -114,8 +122,12 @@ class PageArtist:
     def _draw_one(self, brush: Brush, look: Look, head: Point, r: float) -> None:
         """Draw a character under the next free number."""
         brush.figure = len(self.figure_is_crowd) + 1
-        line = max(1, min(round(0.6 * self._scale + r * 0.04), round(3 * self._scale)))
+        line = self._line_px(min(0.6 * self._scale + r * 0.04, 3 * self._scale))
         draw_figure(self._random, brush, look, head, r, line)
+
+    def _line_px(self, width_px: float) -> int:
+        """Whole pixels of a line that is so wide in a page of usual lines."""
+        return max(1, round(width_px * self._line_weight))
 
     def _draw_crowd(self, brush: Brush) -> None:
         """Draw rows of small characters under one number."""

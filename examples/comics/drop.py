@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from examples.comics.page import CATEGORIES, PageObject, generate_page
+from examples.comics.page import CATEGORIES, ArtStyle, PageObject, generate_page
 
 BROKEN_IMAGE = "images/page_broken.jpg"
 
@@ -25,7 +25,12 @@ class WrittenDrop:
 
 
 def write_drop(
-    folder: Path, seeds: Sequence[int], *, broken: bool = False, size_px: int = 512
+    folder: Path,
+    seeds: Sequence[int],
+    *,
+    broken: bool = False,
+    size_px: int = 512,
+    style: ArtStyle = "pen",
 ) -> WrittenDrop:
     """Write the pages of some seeds with their annotations.
 
@@ -39,12 +44,13 @@ def write_drop(
         broken: also add a JPEG that ends halfway, listed in the document, and an annotation whose
             polygon has an odd number of coordinates, for showing how bad input is met.
         size_px: length of the longer side of the pages.
+        style: how they are drawn.
 
     Returns:
         How much was written.
 
     Raises:
-        ValueError: there are no seeds.
+        ValueError: there are no seeds, or no such style.
     """
     if not seeds:
         raise ValueError("a drop needs at least one seed")
@@ -54,14 +60,14 @@ def write_drop(
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, seed in enumerate(seeds, start=1):
-        page = generate_page(seed, size_px)
+        page = generate_page(seed, size_px, style)
         name = f"images/page_{number:04d}.{'png' if number % 2 else 'jpg'}"
         (folder / name).write_bytes(_encode(page.image, name))
         images.append(_image_entry(number, name, page.image.shape))
         for thing in page.objects:
             annotations.append(_annotation_entry(len(annotations) + 1, number, thing))
     if broken:
-        page = generate_page(seeds[0], size_px)
+        page = generate_page(seeds[0], size_px, style)
         whole = _encode(page.image, BROKEN_IMAGE)
         (folder / BROKEN_IMAGE).write_bytes(whole[: len(whole) // 2])
         images.append(_image_entry(len(images) + 1, BROKEN_IMAGE, page.image.shape))

@@ -12,9 +12,13 @@ from examples.comics.annotations import figure_polygons, inside, polygons_to_mas
 from examples.comics.artist import PageArtist
 from examples.comics.brush import Points
 from examples.comics.scan import Scan
+from examples.comics.woodcut import LINE_WEIGHT, Woodcut
 
 Category = Literal["panel", "bubble", "character", "text"]
 CATEGORIES: tuple[Category, ...] = ("panel", "bubble", "character", "text")
+
+ArtStyle = Literal["pen", "woodcut"]
+ART_STYLES: tuple[ArtStyle, ...] = ("pen", "woodcut")
 
 
 @dataclass(frozen=True)
@@ -48,29 +52,39 @@ class Page:
     objects: list[PageObject]
 
 
-def generate_page(seed: int, size_px: int = 512) -> Page:
+def generate_page(seed: int, size_px: int = 512, style: ArtStyle = "pen") -> Page:
     """Draw the comic page of a seed.
 
     Args:
         seed: any integer; the same seed and size give the same page. Seeds from 900_000_000 on
             are kept for evaluation, training uses smaller ones.
         size_px: length of the longer side, at least 128 pixels.
+        style: how it is drawn. The demo models know "pen"; "woodcut" has the same things in heavy
+            lines and hatching, in one ink on tinted paper.
 
     Returns:
         The page; masks show what is visible, so a character behind a bubble ends at the bubble,
         while a panel keeps the area of what lies on it and a bubble that of its text.
 
     Raises:
-        ValueError: ``size_px`` is below 128.
+        ValueError: ``size_px`` is below 128, or there is no such style.
     """
+    if style not in ART_STYLES:
+        raise ValueError(f"style must be one of {', '.join(ART_STYLES)}, got {style!r}")
     if size_px < 128:
         raise ValueError(f"size_px must be at least 128, got {size_px}")
     random = Random(f"comic page {seed}")
     width, height = _page_size(random, size_px)
-    artist = PageArtist(random, width, height, size_px / 512)
+    scale = size_px / 512
+    artist = PageArtist(random, width, height, scale, 1.0 if style == "pen" else LINE_WEIGHT)
     artist.draw()
+    drawn, paper = artist.image, artist.palette.paper
+    if style == "woodcut":
+        # colours of its own, so that what is drawn is as the seed has it
+        block = Woodcut(Random(f"woodcut {seed}"), scale)
+        drawn, paper = block.print(drawn, artist.figures, artist.panels), block.paper
     scan = Scan(random, width, height)
-    image = scan.image(artist.image, artist.palette.paper)
+    image = scan.image(drawn, paper)
     figures = scan.labels(artist.figures)
     objects: list[PageObject] = []
     for panel in artist.panels:

@@ -55,6 +55,13 @@ def test_a_seed_gives_the_same_page_in_another_process():
     assert int(out.stdout) == fingerprint(generate_page(7))
 
 
+def test_pages_are_those_that_the_demo_models_learned_from():
+    seeds = (5, 77, 910_000_003)
+    assert [fingerprint(generate_page(seed)) for seed in seeds] == [
+        2874752567, 3042192490, 2119521059
+    ]  # fmt: skip
+
+
 def test_a_page_does_not_depend_on_the_pages_drawn_before():
     first = fingerprint(generate_page(11))
     generate_page(12)
@@ -133,6 +140,11 @@ def test_sizes_are_kept(pages: list[Page]):
     assert all(max(page.image.shape[:2]) == 512 for page in pages)
     assert max(generate_page(3, 1536).image.shape) == 1536
     assert max(generate_page(3, 128).image.shape) == 128
+
+
+def test_a_style_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="one of pen, woodcut, got 'fresco'"):
+        generate_page(1, style="fresco")  # type: ignore[arg-type]
 
 
 def test_a_page_that_is_too_small_is_refused():
