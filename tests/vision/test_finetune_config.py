@@ -16,6 +16,13 @@ def test_the_shipped_file_holds_every_setting_with_its_default():
     assert read_config() == TrainConfig()
 
 
+def test_the_settings_for_the_demo_model_are_valid_and_end_by_the_clock():
+    config = read_config(DEFAULT_FILE.with_name("train-demo.yaml"))
+
+    assert (config.model.base, config.limits.minutes) == ("demo", 10)
+    assert config.losses == TrainConfig().losses
+
+
 def test_what_a_file_leaves_out_keeps_its_default(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("optimizer:\n  lr: 1e-5\n")
