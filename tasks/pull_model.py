@@ -119,7 +119,7 @@ def _source(reference: str, into: Path, sha256: str | None, progress: Progress |
         return _from_hub(*rest.partition("@")[::2])
     if kind in ("https", "http"):
         if sha256 is None:
-            raise PullError(f"{reference}: say what it should be, with --sha256")
+            raise PullError("say with --sha256 what the file at this address should be")
         return _from_address(reference, into, sha256, progress)
     path = Path(rest).expanduser()
     if kind == "file" and path.is_file():
@@ -240,8 +240,9 @@ def _from_address(address: str, into: Path, sha256: str, progress: Progress | No
         parts = urlsplit(address)
         # Signed addresses and passwords stay out of the manifest.
         plain = f"{parts.scheme}://{parts.hostname}{parts.path}"
-    except ValueError as error:
-        raise PullError(f"{address!r} is no address: {error}") from None
+    except ValueError:
+        # No part of it is shown: where a password begins in it is not known.
+        raise PullError("this is no address: expected https://HOST/PATH") from None
     name = Path(parts.path).name or "model"
     partial = into / f".{sha256}{Path(name).suffix}"
     if not partial.is_file() or _sha256(partial) != sha256:

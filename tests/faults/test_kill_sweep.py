@@ -80,7 +80,7 @@ def violations(s3, processes, drop, step, broken=False):
 
 
 def test_nothing_is_lost_or_doubled_wherever_a_night_is_killed(s3, processes, drop):
-    assert violations(s3, processes, drop, max(1, STEP // 6)) == []
+    assert violations(s3, processes, drop, max(1, STEP // 4)) == []
 
 
 def test_the_sweep_catches_a_lake_that_forgets_what_it_committed(s3, processes, drop):

@@ -92,7 +92,7 @@ from prefect.client.orchestration import get_client
 from prefect.events.filters import EventFilter, EventNameFilter
 wanted = EventFilter(event=EventNameFilter(name=["curation.ready"]))
 with get_client(sync_client=True) as client:
-    found = client.read_events(wanted).events
+    found = client.read_events(wanted, limit=50).events
 print(json.dumps([[str(event.id), event.resource.id, event.payload] for event in found]))
 """
 

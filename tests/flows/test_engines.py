@@ -91,7 +91,8 @@ def test_two_nodes_share_the_batches_and_find_what_one_process_does(
 
 @pytest.mark.slow
 @pytest.mark.timeout(800)
-@pytest.mark.parametrize("engine", [pytest.param("ray", marks=pytest.mark.sweep), "dask"])
+@pytest.mark.sweep
+@pytest.mark.parametrize("engine", ["ray", "dask"])
 def test_two_nodes_keep_to_a_budget(engine, drop, tmp_path):
     pytest.importorskip(f"prefect_{engine}")
     root = tmp_path / "root"
