@@ -24,7 +24,9 @@ def promote(
     model: Annotated[str, typer.Argument(help="Id of a registered model, or its beginning.")],
     gate: Annotated[
         Path | None,
-        typer.Option(help="Rules to ask. \\[default: configs/gate.yaml]", show_default=False),
+        typer.Option(
+            help="Rules to ask. \\[default: $SEGMILL_GATE or configs/gate.yaml]", show_default=False
+        ),
     ] = None,
     by_hand: Annotated[
         str | None,
@@ -66,7 +68,8 @@ def promote(
     from tasks.gate_rules import GATE_FILE, load_gate
     from tasks.promote_model import promote_by_hand, promote_through_gate
 
-    chosen = settings_for(root).root
+    settings = settings_for(root)
+    chosen = settings.root
     if by_hand is not None:
         if gate or evaluation or live_evaluation:
             raise typer.BadParameter("--by-hand does not ask the gate; leave --gate and the "
@@ -77,7 +80,7 @@ def promote(
         outcome = promote_through_gate(
             chosen,
             model,
-            load_gate(gate or GATE_FILE),
+            load_gate(gate or Path(settings.gate or GATE_FILE)),
             replacing=replacing,
             evaluation_id=evaluation,
             live_evaluation_id=live_evaluation,

@@ -36,7 +36,7 @@ def train(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="Settings. \\[default: configs/train.yaml]",
+            help="Settings. \\[default: $SEGMILL_TRAIN_CONFIG or configs/train.yaml]",
             show_default=False,
             exists=True,
             dir_okay=False,
@@ -70,7 +70,9 @@ def train(
     ] = False,
     gate: Annotated[
         str | None,
-        typer.Option(help="Rules to ask. \\[default: configs/gate.yaml]", show_default=False),
+        typer.Option(
+            help="Rules to ask. \\[default: $SEGMILL_GATE or configs/gate.yaml]", show_default=False
+        ),
     ] = None,
     root: Root = None,
     as_json: Json = False,
@@ -80,9 +82,9 @@ def train(
     """Fine-tune SAM 2 on the curated masks of a dataset, or on a folder.
 
     Images that are held back (split val or test) are never trained on. A training
-    that was cut off goes on where its last checkpoint left it when the same command
-    is run again. What it makes is registered: `segmill models list`. With --promote
-    it becomes live if the gate finds it better than the live model.
+    that was cut off goes on from its last checkpoint when the same command is run
+    again. What it makes is registered: `segmill models list`. With --promote it
+    becomes live if the gate finds it better than the live model.
 
     Exits with 1 if the gate refuses.
 
