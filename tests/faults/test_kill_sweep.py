@@ -83,5 +83,6 @@ def test_nothing_is_lost_or_doubled_wherever_a_night_is_killed(s3, processes, dr
     assert violations(s3, processes, drop, max(1, STEP // 4)) == []
 
 
+@pytest.mark.sweep
 def test_the_sweep_catches_a_lake_that_forgets_what_it_committed(s3, processes, drop):
     assert violations(s3, processes, drop, max(1, STEP // 3), broken=True)

@@ -103,6 +103,7 @@ def test_the_next_run_ends_what_a_killed_one_began(server, tmp_path, drop, expec
     assert killed_and_run_again(server, tmp_path, drop) == expected
 
 
+@pytest.mark.sweep
 def test_it_is_caught_where_the_lake_forgets_what_it_committed(server, tmp_path, drop, expected):
     assert killed_and_run_again(server, tmp_path, drop, broken=True) != expected
 

@@ -288,7 +288,7 @@ def race(root, folder, rounds, promoters, broken=None):
     return wrong, told
 
 
-@pytest.mark.parametrize("where", ["folder", "bucket"])
+@pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.sweep)])
 def test_of_several_promoters_one_wins_and_the_others_know_it(tmp_path, monkeypatch, where):
     if where == "folder":
         root, rounds = str(tmp_path / "root"), ROUNDS

@@ -70,7 +70,7 @@ def test_a_missing_package_is_named(engine, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("engine", ["ray", "dask"])
+@pytest.mark.parametrize("engine", [pytest.param("ray", marks=pytest.mark.sweep), "dask"])
 def test_two_nodes_share_the_batches_and_find_what_one_process_does(
     engine, drop, expected, tmp_path
 ):

@@ -45,6 +45,7 @@ def free_port():
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 def test_two_processes_learn_what_one_does(tmp_path):
     port = str(free_port())
     alone = start(tmp_path / "alone", 4)
