@@ -8,12 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tasks.ingest_drop import ingest_drop
 
+from flows.ingest import run_ingest
+from flows.requests import IngestRequest
+from flows.running import InProcess
 from storage.evaluations import read_evaluations
 from storage.lake import Lake
 from storage.settings import Settings
-from tasks.drops import place_of, read_drop
 from tasks.evaluate_model import NothingMeasuredError, evaluate_folder, evaluate_model
 from tasks.evaluation_pictures import draw_worst
 from tasks.frozen_folder import freeze_folder
@@ -26,7 +27,6 @@ from vision.draw.answers import PREDICTED_COLOR, TRUE_COLOR
 from vision.models import ModelReferenceError, resolve_model
 from vision.sam2.architecture import WeightsFileError
 
-LIMITS = {"max_image_px": 10**8, "max_image_bytes": 10**8, "max_json_bytes": 10**8}
 PROMPTS = {f"miou@{n}.{first}{best}" for n in (1, 3, 5) for first in ("centre", "random")
            for best in ("", ".oracle")} | {"miou.box"}  # fmt: skip
 AUTOMATIC = {"ar@100", "ar@1000", "boundary_f", "masks_per_image", "empty_share", "coverage"}
@@ -38,8 +38,8 @@ def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("measured")
     write_held_back(folder / "pages")
     root = str(folder / "root")
-    drop = read_drop(place_of(str(folder / "pages"), "comics"))
-    ingest_drop.fn(root, drop, run_id="ingest", **LIMITS)
+    request = IngestRequest(dataset="comics", source=str(folder / "pages"))
+    run_ingest(request, Settings(root=root), InProcess())
     with pytest.MonkeyPatch.context() as monkeypatch:
         few_points(monkeypatch)
         summary = evaluate_model.fn(root, "demo", "comics", run_id="first")
