@@ -70,7 +70,7 @@ class Nights:
         }
 
     def deploy(self):
-        run([sys.executable, "-m", "deployments.provision"], self.environment)
+        run([sys.executable, "-m", "app.cli", "provision"], self.environment)
         project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
         flow, name = DEPLOYMENT.split("/")
         (wanted,) = [

@@ -36,7 +36,7 @@ def test_a_drop_becomes_rows_where_prefect_is_on_postgresql(tmp_path):
         prefect_server(tmp_path, PREFECT_SERVER_DATABASE_CONNECTION_URL=url) as environment,
     ):
         environment |= {"SEGMILL_ROOT": str(root), "PYTHONPATH": str(ROOT)}
-        run([sys.executable, "-m", "deployments.provision"], environment)
+        run([sys.executable, "-m", "app.cli", "provision"], environment)
         run([*PREFECT, "--no-prompt", "deploy", "--all"], environment)
         with background([*PREFECT, "worker", "start", "--pool", "cpu"], environment, log):
             command = [*PREFECT, "deployment", "run", "nightly/nightly", "--watch"]
