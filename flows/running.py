@@ -26,6 +26,7 @@ from prefect.artifacts import (
 from prefect.exceptions import PrefectException
 from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.runtime import flow_run
+from pydantic import ValidationError
 
 from flows.engines import task_resources, tasks_at_once
 from storage.settings import Settings, get_settings
@@ -54,13 +55,26 @@ class RelativeRootError(ValueError):
         )
 
 
+class SettingsRefusedError(ValueError):
+    """Settings of a worker that cannot be used; none of their values is in it."""
+
+
 def worker_settings() -> Settings:
     """The settings of the machine that runs a deployment.
 
     Raises:
         RelativeRootError: If what is written there would be lost with the run's folder.
+        SettingsRefusedError: If one of them cannot be used.
     """
-    settings = get_settings()
+    try:
+        settings = get_settings()
+    except ValidationError as error:
+        # Prefect keeps the errors of failed runs, and pydantic's hold what was given: a password.
+        told = [
+            f"SEGMILL_{'.'.join(map(str, item['loc'])).upper()}: {item['msg']}"
+            for item in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise SettingsRefusedError("; ".join(told)) from None
     if "://" not in settings.root and not Path(settings.root).is_absolute():
         raise RelativeRootError(settings.root)
     return settings

@@ -1,4 +1,5 @@
 import multiprocessing
+import pickle
 from pathlib import Path
 from unittest.mock import patch
 
@@ -6,7 +7,12 @@ import pytest
 from prefect import task
 
 from flows.nightly import run_nightly
-from flows.running import InProcess, RelativeRootError, worker_settings
+from flows.running import (
+    InProcess,
+    RelativeRootError,
+    SettingsRefusedError,
+    worker_settings,
+)
 from tasks.drops import place_of
 from tasks.models import LoadedModels
 from tasks.seal_drops import EmptyDropError, read_drop
@@ -102,3 +108,10 @@ def test_two_nights_at_once_leave_each_row_once(mill):
         ("green", 3),
         ("red", 12),
     ]
+
+
+def test_a_refused_setting_is_told_without_its_value(monkeypatch):
+    monkeypatch.setenv("SEGMILL_NOTIFICATION_BLOCK", "a password")
+    with pytest.raises(SettingsRefusedError, match="SEGMILL_NOTIFICATION_BLOCK: ") as caught:
+        worker_settings()
+    assert b"a password" not in pickle.dumps(caught.value)
