@@ -230,6 +230,18 @@ class DamagedFileError(StorageError):
         )
 
 
+class UnreadableTableError(StorageError):
+    """A query could not read a file of a table."""
+
+    def __init__(self, table: str, reason: str) -> None:
+        self.table = table
+        self.reason = reason
+        super().__init__(
+            f"Table {table!r} cannot be read: {reason}; run it again, and if it stays so, "
+            "segmill verify says which files are damaged"
+        )
+
+
 class UnknownProvenanceError(StorageError, LookupError):
     """No finished unit of work was made by what a retraction names."""
 

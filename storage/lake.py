@@ -1,47 +1,37 @@
 """Delta tables with exactly-once appends: a unit of work is committed to a table at most once."""
 
-import os
 import random
-import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction
 
-from storage.addresses import require_plain
 from storage.data_files import DataFile, data_files, row_groups
+from storage.delta_tables import DeltaTables
 from storage.errors import (
     CommitConflictError,
-    LakePathError,
-    StoreRefusedError,
-    TableLogLostError,
     UnitWithdrawnError,
     UnknownTableError,
     UnknownVersionError,
     VersionGoneError,
 )
 from storage.log_transactions import transaction_versions
-from storage.objects import ObjectStore, open_store
+from storage.objects import ObjectStore
 from storage.rewriting import remove_units, replace_files
 from storage.rows import check_stored_schema, columns_missing, in_order, rows_to_table
 from storage.schemas import TABLES
 from storage.session import connect
-from storage.settings import get_settings
 from storage.unit_lives import RETRACTIONS, current_life, is_committed
 from storage.unit_lives import retractions as count_retractions
 from storage.units import FinishedUnit
 
 _ATTEMPTS = 20
-# Characters with which the table format's writer aborts the process, or writes elsewhere.
-_IMPOSSIBLE = re.compile(r"[\[\]\\^|\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
 
 
 class Lake:
@@ -59,14 +49,9 @@ class Lake:
             LakePathError: If the path contains characters the table format cannot take.
             SecretInAddressError: If it, or the address of the server, has a password in it.
         """
-        require_plain(root, "the root")
-        self.is_local = "://" not in root
-        self.root = str(Path(root).expanduser().absolute()) if self.is_local else root.rstrip("/")
-        if self.is_local and (found := _IMPOSSIBLE.search(self.root)):
-            raise LakePathError(self.root, found.group())
-        self._options = None if self.is_local else _s3_options() | dict(storage_options or {})
-        self._writable = self.is_local
-        self._objects: ObjectStore | None = None
+        self._tables = DeltaTables(root, storage_options)
+        self.root = self._tables.root
+        self.is_local = self._tables.is_local
 
     @classmethod
     def open(cls, settings_root: str) -> "Lake":
@@ -83,7 +68,7 @@ class Lake:
 
     def lives(self, unit_ids: Collection[str]) -> dict[str, int | None]:
         """Return what `life` says of several units."""
-        units = self._open("units")
+        units = self._tables.open("units")
         known = transaction_versions(self.objects, "units", units, unit_ids) if units else {}
         versions = {unit_id: known.get(unit_id) for unit_id in unit_ids}
         return {
@@ -155,7 +140,7 @@ class Lake:
         data = {unit: rows_to_table(table, schema, found, unit) for unit, found in rows.items()}
         if not data:
             return set()
-        self._require_conditional_writes()
+        self._tables.require_conditional_writes()
         stored_for: list[str] = []
         added: list[AddAction] = []
         for attempt in range(_ATTEMPTS):
@@ -177,7 +162,7 @@ class Lake:
             check_stored_schema(table, stored)
             try:
                 if columns_missing(table, stored):
-                    _add_columns(table, stored)
+                    self._tables.add_missing_columns(table, stored)
                     continue  # to look again whether the units are there
                 if pending != stored_for:
                     together = in_order(pa.concat_tables([data[unit] for unit in pending]))
@@ -187,15 +172,7 @@ class Lake:
                 transactions = [Transaction(unit, due[unit]) for unit in pending]
                 if retractions is not None:
                     transactions.append(Transaction(RETRACTIONS, retractions))
-                # The opened table, not its path: the check above and the conflict check of the
-                # commit must look at the same version.
-                with self._told():
-                    stored.create_write_transaction(
-                        list(added),
-                        "append",
-                        stored.schema(),
-                        commit_properties=CommitProperties(app_transactions=transactions),
-                    )
+                self.commit(stored, added, CommitProperties(app_transactions=transactions))
             except CommitFailedError:
                 time.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))
             else:
@@ -299,7 +276,7 @@ class Lake:
 
     def unit_version(self, unit_id: str) -> int | None:
         """Return the version of a unit's transaction in `units`; see `storage.unit_lives`."""
-        units = self._open("units")
+        units = self._tables.open("units")
         return None if units is None else units.transaction_version(unit_id)
 
     def _version_in_units(self, table: str, unit_id: str, version: int | None) -> int | None:
@@ -309,14 +286,18 @@ class Lake:
 
     def retractions(self) -> int:
         """Return how many retractions there were."""
-        return count_retractions(self._open("units"))
+        return count_retractions(self._tables.open("units"))
 
     @property
     def objects(self) -> ObjectStore:
         """The store of the tables' files: `TABLE/NAME` is the key of one."""
-        if self._objects is None:
-            self._objects = open_store(self.root)
-        return self._objects
+        return self._tables.objects
+
+    def commit(
+        self, stored: DeltaTable, actions: Sequence[Any], properties: CommitProperties
+    ) -> None:
+        """Commit files to an opened table; see `DeltaTables.commit`."""
+        self._tables.commit(stored, actions, properties)
 
     def store_file(self, table: str, file: DataFile, *, data_change: bool) -> AddAction:
         """Store a file beside those of a table; it is in the table once a commit adds it.
@@ -359,13 +340,13 @@ class Lake:
         data = rows_to_table(table, self._schema(table), rows, "")
         if not data.num_rows:
             raise ValueError("Expected rows to append, but got none")
-        self._require_conditional_writes()
+        self._tables.require_conditional_writes()
         stored = self.table_to_write(table)
         if stored.version() != version:
             return False
         check_stored_schema(table, stored)
         if columns_missing(table, stored):
-            _add_columns(table, stored)
+            self._tables.add_missing_columns(table, stored)
             return False
         files = data_files(row_groups(data), data.schema)
         added = [self.store_file(table, file, data_change=True) for file in files]
@@ -393,7 +374,7 @@ class Lake:
         Raises:
             TableLogLostError: If the table has files, but no log.
         """
-        return self._open(table) or self._create(table)
+        return self._tables.open(table) or self._tables.create(table)
 
     def table(self, table: str, version: int | None = None) -> DeltaTable | None:
         """Open a table at a version, or at its newest; None if it was never written.
@@ -404,13 +385,13 @@ class Lake:
             VersionGoneError: If it had such a version, and its log was cleaned up since.
         """
         self._schema(table)
-        newest = self._open(table)
+        newest = self._tables.open(table)
         if version is None or newest is None:
             return newest
         if version > newest.version():
             raise UnknownVersionError(table, version, newest.version())
         try:
-            stored = self._open(table, version)
+            stored = self._tables.open(table, version)
         except DeltaError as error:
             raise VersionGoneError(table, f"version {version}", "its log was cleaned up") from error
         # A table whose log begins later looks like none.
@@ -439,87 +420,3 @@ class Lake:
             return TABLES[table]
         except KeyError:
             raise UnknownTableError(table, TABLES) from None
-
-    def _uri(self, table: str) -> str:
-        return f"{self.root}/{table}"
-
-    def _open(self, table: str, version: int | None = None) -> DeltaTable | None:
-        with self._told():
-            try:
-                return DeltaTable(self._uri(table), version=version, storage_options=self._options)
-            except TableNotFoundError:
-                return None
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What the table format's writer raises of a bucket, as one sentence that says what to do.
-
-        A lost race for a commit is not among it.
-        """
-        try:
-            yield
-        except (DeltaError, OSError) as error:
-            if self.is_local or isinstance(error, CommitFailedError):
-                raise
-            from storage.objects.refusals import explain_delta  # boto3 is slow to import
-
-            bucket = self.root.removeprefix("s3://").partition("/")[0]
-            if (refused := explain_delta(error, bucket)) is None:
-                raise
-            raise StoreRefusedError(self.root, *refused) from error
-
-    def _create(self, table: str) -> DeltaTable:
-        schema = TABLES[table]
-        found = self.objects.list(f"{table}/")
-        if any(known.key.endswith(".parquet") for known in found):
-            # Made by another writer in between; else maintenance would take them for garbage.
-            if (stored := self._open(table)) is not None:
-                return stored
-            raise TableLogLostError(table, self._uri(table))
-        try:
-            with self._told():
-                DeltaTable.create(
-                    self._uri(table),
-                    schema,
-                    name=table,
-                    description=" ".join(value.decode() for value in schema.metadata.values()),
-                    storage_options=self._options,
-                    # A retry would make it again, as its second version.
-                    commit_properties=CommitProperties(max_commit_retries=0),
-                )
-        except (DeltaError, StoreRefusedError):
-            # Another writer made it in between: then it can be opened, else the error stands.
-            if (stored := self._open(table)) is not None:
-                return stored
-            raise
-        stored = self._open(table)
-        assert stored is not None
-        return stored
-
-    def _require_conditional_writes(self) -> None:
-        if not self._writable:
-            from storage.objects.s3 import S3Store  # boto3 is slow to import
-
-            bucket, _, prefix = self.root.removeprefix("s3://").partition("/")
-            endpoint = (self._options or {}).get("AWS_ENDPOINT_URL")
-            S3Store(bucket, prefix, endpoint_url=endpoint).require_conditional_writes()
-            self._writable = True
-
-
-def _add_columns(table: str, stored: DeltaTable) -> None:
-    known = set(pa.schema(stored.schema().to_arrow()).names)
-    # Null in the rows that are there, whatever the rows to come must have.
-    missing = [field.with_nullable(True) for field in TABLES[table] if field.name not in known]
-    stored.alter.add_columns(Schema.from_arrow(pa.schema(missing)).fields)
-
-
-def _s3_options() -> dict[str, str]:
-    options = {"conditional_put": "etag"}
-    endpoint = get_settings().s3_endpoint
-    if endpoint:
-        options["AWS_ENDPOINT_URL"] = endpoint
-        options["AWS_ALLOW_HTTP"] = "true" if endpoint.startswith("http://") else "false"
-        options["AWS_REGION"] = (
-            os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-        )
-    return options

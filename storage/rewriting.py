@@ -189,11 +189,10 @@ def replace_files(
             for file in old
         ]
         try:
-            stored.create_write_transaction(
+            lake.commit(
+                stored,
                 [*added, *removed],
-                "append",
-                stored.schema(),
-                commit_properties=CommitProperties(
+                CommitProperties(
                     custom_metadata=dict(about),
                     max_commit_retries=0,  # not at a later version, whatever Delta thinks of it
                     app_transactions=[

@@ -20,6 +20,7 @@ from storage.errors import (
     QueryTimeoutError,
     UnknownColumnError,
     UnknownTableError,
+    UnreadableTableError,
 )
 from storage.queries import named_query
 from storage.schemas import TABLES
@@ -55,6 +56,11 @@ _EXPLAIN = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _COLUMN_IN_ERROR = re.compile(r'column (?:named )?"([^"]+)"', re.IGNORECASE)
+# A file that Arrow could not read, which DuckDB takes for a fault of the SQL.
+_UNREADABLE = re.compile(
+    r"reading the stream registered as 'dataset_(\w+)' failed: (?:\w+: )?(.*?)(?:\. Detail: |$)",
+    re.DOTALL,
+)
 _KINDS = {name.lower(): kind for name, kind in vars(duckdb).items() if name.endswith("Exception")}
 
 
@@ -134,6 +140,7 @@ def read_only_query(
         QueryResultTooLargeError: If the answer is too large.
         SchemaDriftError: If it reads a table with a column of another type.
         UnknownColumnError: If it names a column that a newer version of the program wrote.
+        UnreadableTableError: If a file of a table is missing or damaged, or the store fails.
         UnknownVersionError, VersionGoneError: As `connect`.
         duckdb.Error: If the SQL is wrong.
     """
@@ -256,11 +263,13 @@ def _opened(lake: "Lake", versions: Versions) -> dict[str, DeltaTable]:
 
 
 def _raise_as_ours(error: duckdb.Error, stored: Mapping[str, DeltaTable]) -> None:
-    """Raise what a person can act on, if the cause is a table of another version; else return."""
+    """Raise what a person can act on, if a table or its files are the cause; else return."""
     if isinstance(error, duckdb.InvalidInputException):
         for drift in schema_drifts(stored).values():
             if str(drift) in str(error):
                 raise drift from None
+        if unreadable := _UNREADABLE.search(str(error)):
+            raise UnreadableTableError(unreadable[1], " ".join(unreadable[2].split())) from None
     if isinstance(error, duckdb.BinderException):
         named = {name.lower() for name in _COLUMN_IN_ERROR.findall(str(error))}
         for table, opened in stored.items():

@@ -21,6 +21,7 @@ _SERVER_SECONDS = 120.0
 _STEP_SECONDS = 180.0
 _WORKER_SECONDS = 120.0
 _HOST = "127.0.0.1"
+_DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
 SERVER_SETTINGS = {
     # Runs lease their place among those of their deployment. In memory, where the server keeps
@@ -66,7 +67,11 @@ class StackPlan:
         return f"http://{_HOST}:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """The variables of all processes: ours, and where the server and the data are."""
+        """The variables of the processes: ours, and where the server and the data are.
+
+        Only the server is told of its database, whose address may have a password in it: workers,
+        and so what runs in them, have no business there. See `server_environment`.
+        """
         chosen = {
             "PREFECT_API_URL": f"{self.url}/api",
             "SEGMILL_ROOT": self.root,
@@ -76,10 +81,15 @@ class StackPlan:
         # Children run in a folder of their own, and must find the code as this process does.
         paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
         chosen["PYTHONPATH"] = os.pathsep.join(paths)
-        if self.database:
-            chosen["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = self.database
         defaults = SERVER_SETTINGS | WORKER_SETTINGS | {"DO_NOT_TRACK": "1"}
-        return defaults | dict(os.environ) | chosen
+        found = defaults | dict(os.environ) | chosen
+        found.pop(_DATABASE, None)
+        return found
+
+    def server_environment(self) -> dict[str, str]:
+        """The variables of the server."""
+        database = self.database or os.environ.get(_DATABASE)
+        return self.environment() | ({_DATABASE: database} if database else {})
 
 
 def port_is_taken(port: int) -> bool:
@@ -110,7 +120,7 @@ def start_stack(plan: StackPlan, children: Children, say: Callable[[str], None])
     environment = plan.environment()
     say("starting the Prefect server")
     server = ["server", "start", "--host", _HOST, "--port", str(plan.port)]
-    children.start("server", [*_PREFECT, *server], environment, PROJECT)
+    children.start("server", [*_PREFECT, *server], plan.server_environment(), PROJECT)
     _wait_for(lambda: _answers(plan.url), children, _SERVER_SECONDS, "the server")
     say("creating work pools and deployments")
     with TemporaryDirectory(prefix="segmill-up-") as folder:

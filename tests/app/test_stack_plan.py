@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from app.stack.local import SERVER_SETTINGS, WORKER_SETTINGS, StackPlan
@@ -22,3 +24,15 @@ def test_the_plan_itself_does_not(plan, monkeypatch):
     environment = plan.environment()
     assert environment["SEGMILL_ROOT"] == "/data"
     assert environment["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+
+
+@pytest.mark.parametrize("given", ["option", "variable"])
+def test_only_the_server_is_told_of_its_database(plan, monkeypatch, given):
+    name, address = "PREFECT_SERVER_DATABASE_CONNECTION_URL", "postgresql+asyncpg://u:secret@db/p"
+    if given == "option":
+        plan = replace(plan, database=address)
+        monkeypatch.delenv(name, raising=False)
+    else:
+        monkeypatch.setenv(name, address)
+    assert plan.server_environment()[name] == address
+    assert name not in plan.environment()

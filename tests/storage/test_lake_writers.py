@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from storage.delta_tables import DeltaTables
 from storage.lake import Lake
 from tests.lakes import NIGHT as NOW
 
@@ -131,15 +132,15 @@ def test_a_stale_writer_of_the_same_unit_is_refused(lake: Lake, monkeypatch: pyt
     stale = lake.table("quarantine")
     other = Lake(lake.root)
     opened = [stale]
-    original = Lake._open
+    mine, original = lake._tables, DeltaTables.open
 
-    def open_once_stale(self: Lake, table: str, version: int | None = None) -> Any:
-        if self is lake and opened:
+    def open_once_stale(self: DeltaTables, table: str, version: int | None = None) -> Any:
+        if self is mine and opened:
             assert other.append("quarantine", _rows("unit"), "unit")
             return opened.pop()
         return original(self, table, version)
 
-    monkeypatch.setattr(Lake, "_open", open_once_stale)
+    monkeypatch.setattr(DeltaTables, "open", open_once_stale)
     assert not lake.append("quarantine", _rows("unit"), "unit")
     assert not opened
     assert lake.read("quarantine", committed_only=False).num_rows == ROWS

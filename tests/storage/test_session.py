@@ -16,6 +16,7 @@ from storage.errors import (
     UnknownColumnError,
     UnknownTableError,
     UnknownVersionError,
+    UnreadableTableError,
 )
 from storage.lake import Lake
 from storage.rewriting import remove_units
@@ -340,14 +341,16 @@ def _store(lake: Lake, table: str, data: pa.Table) -> None:
     """Store rows as another version of the program might have."""
     write_deltalake(
         f"{lake.root}/{table}", data, mode="overwrite", schema_mode="overwrite",
-        storage_options=lake._options,
+        storage_options=lake._tables.options,
     )  # fmt: skip
 
 
 def test_a_column_that_an_older_version_did_not_write_is_null(lake: Lake, segment: Row):
     lake.append("segments", [segment(segment_id="1")], "unit")
     _finish(lake, "unit", ["image-1"])
-    stored = DeltaTable(f"{lake.root}/segments", storage_options=lake._options).to_pyarrow_table()
+    stored = DeltaTable(
+        f"{lake.root}/segments", storage_options=lake._tables.options
+    ).to_pyarrow_table()
     _store(lake, "segments", stored.drop_columns(["margin", "track_id"]))
     found = read_only_query(lake, "SELECT segment_id, margin, track_id FROM segments")
     assert found.to_pylist() == [{"segment_id": "1", "margin": None, "track_id": None}]
@@ -421,6 +424,22 @@ def test_a_column_of_another_type_is_told_to_those_who_read_its_table(
     assert read_only_query(local_lake, "SELECT 1 FROM images").num_rows == 1
     with pytest.raises(SchemaDriftError):
         connect(local_lake)
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"")])
+def test_a_file_that_cannot_be_read_is_no_fault_of_the_query(
+    lake: Lake, segment: Row, damage: Callable[[Path], None], tmp_path: Path
+):
+    lake.append("segments", [segment()], "unit")
+    _finish(lake, "unit", ["image-1"])
+    (file,) = lake.live_files(lake.table_to_write("segments"))
+    key = "/".join(file.split("/")[-2:])
+    if lake.is_local:
+        damage(Path(file))
+    else:
+        lake.objects.delete(key)
+    with pytest.raises(UnreadableTableError, match=r"'segments' cannot be read: .*segmill verify"):
+        read_only_query(lake, "SELECT * FROM segments")
 
 
 def test_rows_are_found_by_columns_that_the_log_says_nothing_of(lake: Lake, segment: Row):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage.delta_tables import DeltaTables
 from storage.errors import RowsRefusedError, UnitWithdrawnError
 from storage.lake import Lake
 from storage.log_transactions import transaction_versions
@@ -68,15 +69,15 @@ def test_a_rival_that_commits_one_of_them_in_between_is_found(
     lake.append("images", [], "made")
     stale, rival = lake.table("images"), Lake(lake.root)
     opened = [stale]
-    original = Lake._open
+    mine, original = lake._tables, DeltaTables.open
 
-    def open_once_stale(self: Lake, table: str, version: int | None = None) -> Any:
-        if self is lake and opened:
+    def open_once_stale(self: DeltaTables, table: str, version: int | None = None) -> Any:
+        if self is mine and opened:
             assert rival.append("images", [image_row("b", file_name="rival's")], "unit-b")
             return opened.pop()
         return original(self, table, version)
 
-    monkeypatch.setattr(Lake, "_open", open_once_stale)
+    monkeypatch.setattr(DeltaTables, "open", open_once_stale)
     rows = {f"unit-{name}": [image_row(name)] for name in "abc"}
     assert lake.append_units("images", rows) == {"unit-a", "unit-c"}
     assert not opened
