@@ -23,7 +23,7 @@ ON_ALL_CORES := --numprocesses auto --dist loadfile --no-loadscope-reorder
 AGAIN = $(BIN)/pytest --last-failed --last-failed-no-failures none
 
 .DEFAULT_GOAL := help
-.PHONY: test-faults help setup demo bench-gpu test test-fast lint format types check pins clean
+.PHONY: help setup demo bench-gpu test test-slow test-faults lint format types check pins clean
 
 help: ## list the recipes
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,14 +47,14 @@ bench-gpu: $(STAMP) ## measure the mask generator against sam2's on a GPU (WEIGH
 	$(BIN)/python -m benchmarks.amg --device cuda $(if $(WEIGHTS),--weights $(WEIGHTS) --photos $(PHOTOS)) --json benchmarks/results/amg_gpu.json
 	$(BIN)/python -m benchmarks.label --device cuda --json benchmarks/results/label_gpu.json
 
-test: $(STAMP) ## all tests that run on this machine, but for the long sweeps of faults
-	$(BIN)/pytest $(ON_ALL_CORES) -m "not sweep" || $(AGAIN) -m "not sweep"
+test: $(STAMP) ## the tests, but for the slow ones
+	$(BIN)/pytest $(ON_ALL_CORES) -m "not slow" || $(AGAIN) -m "not slow"
+
+test-slow: $(STAMP) ## those with real servers, clusters, browsers and kills
+	$(BIN)/pytest $(ON_ALL_CORES) -m "slow and not sweep" || $(AGAIN) -m "slow and not sweep"
 
 test-faults: $(STAMP) ## kill, starve and mislead nights by the dozen (docs/reliability.md)
 	$(BIN)/pytest -m sweep
-
-test-fast: $(STAMP) ## the tests that take less than a second or so each
-	$(BIN)/pytest $(ON_ALL_CORES) -m "not slow" || $(AGAIN) -m "not slow"
 
 lint: $(STAMP) ## find mistakes and unformatted code
 	$(BIN)/ruff check .
@@ -67,7 +67,7 @@ format: $(STAMP) ## format the code
 types: $(STAMP) ## check the types
 	$(BIN)/mypy
 
-check: lint types test ## everything that CI runs
+check: lint types test test-slow ## everything that CI runs
 
 pins: | $(UV) ## resolve pyproject.toml again into requirements.txt
 	$(UV) lock --quiet --upgrade --python $(PYTHON)
