@@ -89,6 +89,11 @@ def evaluate(
     from flows.requests import EvaluateRequest
     from tasks.live_model import resolve_reference
 
+    if data is not None and (again or dataset != "default"):
+        raise typer.BadParameter(
+            "--data measures a folder, of no dataset, and finds nothing of before: leave out "
+            + ("--again" if again else "--dataset")
+        )
     settings = settings_for(root)
     # Once: the live model may become another one before the pictures are drawn.
     resolved = resolve_reference(model or settings.model, settings.root)

@@ -14,19 +14,20 @@ def run_evaluate(request: EvaluateRequest, settings: Settings, run: Runner) -> E
     """Measure a model, if that was not done before."""
     with run.stage("evaluate"):
         split = request.split or run.call(held_out_split, settings.root, request.dataset)
-        summary = run.call(
-            evaluate_model,
-            settings.root,
-            request.model or settings.model,
-            request.dataset,
-            split=split,
-            max_images=request.max_images,
-            device=settings.device,
-            run_id=run.run_id,
-            automatic=request.automatic,
-            again=request.again,
-            progress=run.progress,
-        )
+        with run.watched() as progress:
+            summary = run.call(
+                evaluate_model,
+                settings.root,
+                request.model or settings.model,
+                request.dataset,
+                split=split,
+                max_images=request.max_images,
+                device=settings.device,
+                run_id=run.run_id,
+                automatic=request.automatic,
+                again=request.again,
+                progress=progress,
+            )
     about = f"{summary.model_id} on {summary.images} images of {summary.dataset}/{summary.split}."
     run.show_table("evaluation", evaluation_rows(summary), about)
     return summary

@@ -30,7 +30,7 @@ def run_finetune(request: FinetuneRequest, settings: Settings, run: Runner) -> F
     split = run.call(held_out_split, settings.root, request.dataset, request.split)
     summary = FinetuneSummary(dataset=request.dataset, crossing_id=request.crossing_id)
     if request.crossing_id and not run.call(
-        take_crossing, settings.root, request.crossing_id, run.run_id
+        take_crossing, settings.root, request.dataset, request.crossing_id, run.run_id
     ):
         summary.taken_by_another = True
         return summary
@@ -38,11 +38,12 @@ def run_finetune(request: FinetuneRequest, settings: Settings, run: Runner) -> F
         plan = run.call(
             plan_training, request.dataset, config, settings, crossing_id=request.crossing_id
         )
-        summary.training = run.call(train_model, plan, run_id=run.run_id, progress=run.progress)
+        with run.watched() as progress:
+            summary.training = run.call(train_model, plan, run_id=run.run_id, progress=progress)
     model_id = summary.training.model_id
     if model_id is None:
         return summary
-    with run.stage("evaluate"):
+    with run.stage("evaluate"), run.watched() as progress:
         for _ in range(_ATTEMPTS_TO_MEASURE_ALIKE):
             candidate, live = (
                 run.call(
@@ -54,7 +55,7 @@ def run_finetune(request: FinetuneRequest, settings: Settings, run: Runner) -> F
                     max_images=request.max_images,
                     device=settings.device,
                     run_id=run.run_id,
-                    progress=run.progress,
+                    progress=progress,
                 )
                 for reference in (f"model:{model_id}", "promoted")
             )

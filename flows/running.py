@@ -4,7 +4,6 @@ The steps of a flow are written once, in its `run_*` function, which takes a `Ru
 functions pass `OnPrefect`; the command line passes `InProcess`, which needs no server.
 """
 
-import logging
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -13,26 +12,18 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar, cast
-from uuid import UUID, uuid4
+from typing import Any, ParamSpec, TypeVar
+from uuid import uuid4
 
-from httpx import HTTPError
 from prefect import Task
-from prefect.artifacts import (
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
-from prefect.exceptions import PrefectException
 from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.runtime import flow_run
 from pydantic import ValidationError
 
 from flows.engines import task_resources, tasks_at_once
+from flows.run_page import ProgressBar, WatchedStep, say_ended, show_table
 from storage.settings import Settings, get_settings
 from tasks.report.data import Progress, StageTime
-
-_log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -139,6 +130,11 @@ class Runner(ABC):
             about: What is shown, in a sentence.
         """
 
+    @contextmanager
+    def watched(self) -> Iterator[Progress | None]:
+        """What a single long step may tell how far it is, so that whoever looks sees it."""
+        yield self.progress
+
     def counter(self, total: int) -> Callable[[str], None] | None:
         """What a step may call after each of `total` things, naming it; None if nobody looks."""
         progress, stage, done = self.progress, self._stage, count(1)
@@ -209,8 +205,8 @@ class OnPrefect(Runner):
         with task_resources(get_settings()):
             futures = [step.submit(item, **shared) for item in items]
         with self._progress(len(futures)) as ended:
-            for _ in as_completed(futures):
-                ended()
+            for future in as_completed(futures):
+                ended(future)
         wait(futures)
         return [future.result() for future in futures]
 
@@ -244,46 +240,31 @@ class OnPrefect(Runner):
                     break
                 future = ended_ones.get()
                 del at_work[future]
-                ended()
+                ended(future)
                 with suppress(Exception):  # raised below, after the others have ended
                     results.append(future.result())
         return [future.result() for future in begun]
 
+    @contextmanager
+    def watched(self) -> Iterator[Progress]:
+        """A bar on the page of the run, and a line a minute in its log."""
+        yield WatchedStep()
+
     def show_table(self, name: str, rows: list[dict[str, Any]], about: str) -> None:
         """Store a table as an artifact of the run, if the server takes it."""
-        with _for_the_eye_only(name):
-            create_table_artifact(rows, key=name, description=about)
+        show_table(name, rows, about)
 
     @contextmanager
-    def _progress(self, total: int) -> Iterator[Callable[[], None]]:
-        """Show how many of some batches have ended; yields what to call after each."""
-        artifact: UUID | None = None
+    def _progress(self, total: int) -> Iterator[Callable[[PrefectFuture[Any]], None]]:
+        """Show how many of some batches have ended; yields what to call with each of them."""
         done = count(1)
-        shown = 0
+        bar = ProgressBar(f"{self._stage}: {total} batches") if total > 1 else None
 
-        def ended() -> None:
-            nonlocal artifact, shown
-            percent = 100 * next(done) // total
-            # Each is a request to the server, which thousands of batches need not make.
-            if artifact is None or percent <= shown:
-                return
-            shown = percent
-            with _for_the_eye_only("the progress"):
-                update_progress_artifact(artifact, float(percent))
-                return
-            artifact = None  # each further try would wait for the server, and the work with it
+        def ended(future: PrefectFuture[Any]) -> None:
+            number = next(done)
+            with suppress(Exception):  # raised when all have ended
+                say_ended(self._stage, number, total, future.result())
+            if bar is not None:
+                bar.show(number, total)
 
-        if total > 1:
-            about = f"{self._stage}: {total} batches"
-            with _for_the_eye_only("the progress"):
-                artifact = cast("UUID", create_progress_artifact(0.0, description=about))
         yield ended
-
-
-@contextmanager
-def _for_the_eye_only(what: str) -> Iterator[None]:
-    """Go on without a picture of the work where the server does not take it."""
-    try:
-        yield
-    except (PrefectException, HTTPError) as error:
-        _log.warning("%s is not shown: %s", what, error)

@@ -52,6 +52,16 @@ class UnknownCrossingError(LookupError):
         )
 
 
+class OtherDatasetError(ValueError):
+    """An occasion of one dataset was to be taken up for another."""
+
+    def __init__(self, crossing_id: str, dataset: str, asked: str) -> None:
+        super().__init__(
+            f"Crossing {crossing_id[:12]} is one of dataset {dataset!r}, and the run is for "
+            f"{asked!r}: name the dataset that curation.ready names"
+        )
+
+
 @dataclass(frozen=True)
 class Crossing:
     """An occasion on which enough new curated masks had come together.
@@ -126,7 +136,7 @@ def note_said(root: str, crossing: Crossing, run_id: str | None = None) -> None:
     _take(Lake.open(root), crossing, "said", run_id, crossing.attempt)
 
 
-def begin_crossing(lake: Lake, crossing_id: str, run_id: str) -> bool:
+def begin_crossing(lake: Lake, crossing_id: str, run_id: str, dataset: str | None = None) -> bool:
     """Take an occasion up: only one run at a time may train for it.
 
     An event may come twice. The same run may ask again, as it does after a retry. If it has trained
@@ -136,17 +146,21 @@ def begin_crossing(lake: Lake, crossing_id: str, run_id: str) -> bool:
         lake: The tables.
         crossing_id: From the payload of `curation.ready`.
         run_id: The run that wants to train.
+        dataset: What it trains on; None where that does not matter.
 
     Returns:
         False if another run took it up.
 
     Raises:
         UnknownCrossingError: If there is no such crossing.
+        OtherDatasetError: If it is one of another dataset.
     """
     with connect(lake) as session:
         found = _crossings(session, crossing_id=crossing_id)
         if not found:
             raise UnknownCrossingError(crossing_id)
+        if dataset not in (None, found[0].dataset):
+            raise OtherDatasetError(crossing_id, found[0].dataset, dataset)
         begun = _begun(session, crossing_id)
         abandoned = _is_abandoned(begun) and not _is_trained(session, found[0])
     if begun and begun[-1][0] == run_id:
@@ -160,9 +174,9 @@ def begin_crossing(lake: Lake, crossing_id: str, run_id: str) -> bool:
 
 
 @task(name="take-crossing", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
-def take_crossing(root: str, crossing_id: str, run_id: str) -> bool:
-    """Take an occasion up in a root; as `begin_crossing`."""
-    return begin_crossing(Lake.open(root), crossing_id, run_id)
+def take_crossing(root: str, dataset: str, crossing_id: str, run_id: str) -> bool:
+    """Take an occasion of a dataset up in a root; as `begin_crossing`."""
+    return begin_crossing(Lake.open(root), crossing_id, run_id, dataset)
 
 
 def _to_be_said(lake: Lake, session: duckdb.DuckDBPyConnection, dataset: str) -> Crossing | None:

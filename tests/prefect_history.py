@@ -6,6 +6,9 @@ from contextlib import closing
 from pathlib import Path
 from unittest.mock import patch
 
+from prefect import tags
+
+from flows.events import RUN_TAG
 from flows.maintain import maintain
 from flows.nightly import nightly
 from flows.requests import MaintainRequest, NightlyRequest
@@ -16,7 +19,7 @@ from tests.fakes import ColorLabeller, ComponentSegmenter
 BATCHES = 4
 # The server forgets events by itself; the test does not wait for an hour.
 SERVER = {
-    "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": str(24 * 3600),
+    "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P1D",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS": "2",
 }
 RUNS_SETTINGS = {"SEGMILL_BATCH_IMAGES": "2", "SEGMILL_RUN_HISTORY_DAYS": "1"}
@@ -41,11 +44,12 @@ def night(root, number, *, forget=True):
     model = Path(root) / "model.safetensors"
     model.write_bytes(b"model")
     models = {"model": f"file:{model}", "clip_model": f"file:{model}"}
-    with patch("tasks.segment_batch.load_models") as load:
+    # As deployments are tagged: by it old runs are found.
+    with tags(RUN_TAG), patch("tasks.segment_batch.load_models") as load:
         load.return_value = LoadedModels(ComponentSegmenter(), ColorLabeller())
         summary = nightly(NightlyRequest(dataset="boxes", report=False, **models))
+        maintain(MaintainRequest(dry_run=not forget))
     assert summary.segment.batches == BATCHES
-    maintain(MaintainRequest(dry_run=not forget))
 
 
 def settled_counts(database, seconds=120):

@@ -74,12 +74,15 @@ def test_a_folder_is_measured_without_a_root(command, tmp_path, root):
 
 
 def test_what_cannot_be_measured_is_wrong_use(command, tmp_path):
+    (tmp_path / "pages").mkdir()
     for options, words in (
         (("--dataset", "comics"), "no image in dataset 'comics'; there is none yet"),
         (("--split", "train"), "trained on"),
         (("--model", "model:none"), "model:none"),
         (("--model", "nonsense"), "expected promoted, model:ID"),
         (("--data", "nowhere"), "no such file or folder: nowhere"),
+        (("--data", "pages", "--dataset", "comics"), "leave out"),
+        (("--data", "pages", "--again"), "leave out"),
         (("--max-images", "0"), "--max-images"),
     ):
         told = command("evaluate", *options)

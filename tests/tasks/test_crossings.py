@@ -9,7 +9,13 @@ import pytest
 from storage.lake import Lake
 from storage.session import connect
 from tasks.apply_rules import apply_rules
-from tasks.crossings import UnknownCrossingError, begin_crossing, find_crossing, note_said
+from tasks.crossings import (
+    OtherDatasetError,
+    UnknownCrossingError,
+    begin_crossing,
+    find_crossing,
+    note_said,
+)
 from tasks.curation import count_curated
 from tasks.curation_rules import CurationRules
 from tasks.data_version import EPOCH, CuratedMark, DataVersion
@@ -212,6 +218,14 @@ def test_only_one_run_takes_an_occasion_up(lake):
     assert find(lake) is None
     with pytest.raises(UnknownCrossingError, match="No crossing 'nonsense'"):
         begin_crossing(lake, "nonsense", "run")
+
+
+def test_an_occasion_is_taken_up_for_its_own_dataset_only(lake):
+    decide(lake, ["s0", "s1"], "accept")
+    crossing = find(lake)
+    with pytest.raises(OtherDatasetError, match=f"'{crossing.dataset}'.*for 'street'"):
+        begin_crossing(lake, crossing.crossing_id, "run", "street")
+    assert begin_crossing(lake, crossing.crossing_id, "run", crossing.dataset)
 
 
 @pytest.mark.parametrize("round_", range(3))
