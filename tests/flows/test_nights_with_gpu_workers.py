@@ -29,7 +29,7 @@ from tests.faults.sweeping import rows_of
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SEGMENT = "segment/on-ingest"
-OTHER_PAGES = 36
+OTHER_PAGES = 80
 
 
 @pytest.fixture(scope="module")
@@ -172,29 +172,10 @@ def test_the_worker_of_the_gpu_pool_cuts_what_a_night_of_the_cpu_pool_took_in(
     assert stand_in.state.is_completed()
 
 
-def test_when_a_night_is_killed_its_child_goes_on_and_the_next_night_finds_all_done(
-    nights, root, drop, undisturbed, tmp_path
-):
-    own = {"SEGMILL_ROOT": root, "FAULTS_CUT_SECONDS": "1"}
-    cut = tmp_path / "cut"
-    with nights.worker("gpu", FAULTS_CUT_FILE=str(cut), **own):
-        with nights.worker("cpu", **own) as cpu:
-            nights.order(segment_deployment=SEGMENT)
-            nights.wait(cut.exists, 240, "run of the pool gpu")
-            kill_all(cpu)
-        child = children()[0]
-        assert child.state.is_running()
-        nights.finish(child.id)
-        summary = nightly(request_of(drop))
-    assert (summary.segment.batches, summary.segment.child_run_id) == (0, None)
-    assert rows_of(root) == rows_of(undisturbed[0])
-    assert len(cut.read_text().split()) == PAGES
-
-
 @pytest.fixture
 def others(tmp_path, root, drop):
     """A request to segment images of another dataset of the root."""
-    boxes = [[((2 + number, 40, 9, 7), GRAY)] for number in range(OTHER_PAGES)]
+    boxes = [[((2 + n % 40, 4 + 12 * (n // 40), 9, 7), GRAY)] for n in range(OTHER_PAGES)]
     write_box_drop(tmp_path / "others", boxes)
     ingest = IngestRequest(dataset="others", source=str(tmp_path / "others"))
     run_ingest(ingest, Settings(root=root), InProcess())
@@ -206,7 +187,7 @@ def others(tmp_path, root, drop):
 def test_a_night_that_waits_for_its_turn_is_not_cut_short_and_tells_what_one_process_tells(
     nights, root, drop, others, undisturbed, options
 ):
-    silence = 6.0
+    silence = 20.0  # longer than a process takes to start, shorter than the other run works
     with nights.worker("gpu", *options, SEGMILL_ROOT=root, FAULTS_CUT_SECONDS="1"):
         with get_client(sync_client=True) as client:
             deployment = client.read_deployment_by_name(SEGMENT)
@@ -246,3 +227,23 @@ def test_a_run_that_did_not_do_its_work_is_named_and_the_rest_is_done(
         nightly(request_of(drop, segment_silence_seconds=120))
     assert str(children()[0].id) in str(failure.value)
     assert "ingest" in stages(root)
+
+
+# The last one, for the killed run holds the place of its deployment for a while.
+def test_when_a_night_is_killed_its_child_goes_on_and_the_next_night_finds_all_done(
+    nights, root, drop, undisturbed, tmp_path
+):
+    own = {"SEGMILL_ROOT": root, "FAULTS_CUT_SECONDS": "1"}
+    cut = tmp_path / "cut"
+    with nights.worker("gpu", FAULTS_CUT_FILE=str(cut), **own):
+        with nights.worker("cpu", **own) as cpu:
+            nights.order(segment_deployment=SEGMENT)
+            nights.wait(cut.exists, 240, "run of the pool gpu")
+            kill_all(cpu)
+        child = children()[0]
+        assert child.state.is_running()
+        nights.finish(child.id)
+        summary = nightly(request_of(drop))
+    assert (summary.segment.batches, summary.segment.child_run_id) == (0, None)
+    assert rows_of(root) == rows_of(undisturbed[0])
+    assert len(cut.read_text().split()) == PAGES
