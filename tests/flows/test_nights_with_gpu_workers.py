@@ -1,5 +1,6 @@
 """Nights whose segments are cut by the worker of another pool, on a real Prefect server."""
 
+import time
 from pathlib import Path
 from unittest.mock import patch
 
@@ -227,6 +228,25 @@ def test_a_run_that_did_not_do_its_work_is_named_and_the_rest_is_done(
         nightly(request_of(drop, segment_silence_seconds=120))
     assert str(children()[0].id) in str(failure.value)
     assert "ingest" in stages(root)
+
+
+def test_a_night_goes_on_waiting_when_the_server_was_away(
+    nights, root, drop, undisturbed, tmp_path
+):
+    own = {"SEGMILL_ROOT": root, "FAULTS_CUT_SECONDS": "2"}
+    cut = tmp_path / "cut"
+    with (
+        nights.worker("cpu", **own),
+        nights.worker("gpu", FAULTS_CUT_FILE=str(cut), **own),
+    ):
+        night = nights.order(segment_deployment=SEGMENT)
+        nights.wait(cut.exists, 240, "run of the pool gpu")
+        nights.server.kill()
+        time.sleep(5)
+        nights.server.start()
+        nights.finish(night)
+    assert rows_of(root) == rows_of(undisturbed[0])
+    assert len(cut.read_text().split()) == PAGES
 
 
 # The last one, for the killed run holds the place of its deployment for a while.
