@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from prefect import flow
 
@@ -11,6 +12,7 @@ from flows.ingest import run_ingest, sound_alarm
 from flows.requests import IngestRequest, NightlyRequest
 from flows.running import OnPrefect, Runner, worker_settings
 from flows.segment import run_segment
+from flows.segment_elsewhere import SegmentStage, segment_elsewhere
 from flows.stats import run_stats
 from flows.summaries import NightlySummary
 from storage.settings import Settings
@@ -24,14 +26,18 @@ def run_nightly(
     settings: Settings,
     run: Runner,
     next_commands: Sequence[tuple[str, str]] = (),
+    segment_stage: SegmentStage = run_segment,
 ) -> tuple[NightlySummary, ReportData | None]:
-    """Run all stages with one choice of models; the report's figures come along."""
+    """Run all stages with one choice of models; the report's figures come along.
+
+    `request.segment_deployment` is for whoever has a Prefect server: see `nightly`.
+    """
     choice = run.call(choose_models, **request.models(settings))
     rules = wanted_rules(request, settings, run)
     drops = IngestRequest(dataset=request.dataset, source=request.source)
     ingested = run_ingest(drops, settings, run)
     budget_seconds = request.budget_seconds(settings)
-    segmented = run_segment(request.dataset, choice, settings, run, budget_seconds=budget_seconds)
+    segmented = segment_stage(request.dataset, choice, settings, run, budget_seconds=budget_seconds)
     counted = run_stats(request.dataset, choice, settings, run)
     curated = run_curate(request.dataset, rules, settings, run)
     data, uri = None, None
@@ -66,10 +72,20 @@ def report_name(dataset: str) -> str:
 
 @flow(name="nightly", task_runner=task_runner(), flow_run_name="nightly-{request.dataset}")
 def nightly(request: NightlyRequest) -> NightlySummary:
-    """Everything a night does, from the inbox to the report."""
+    """Everything a night does, from the inbox to the report.
+
+    With `segment_deployment` a run of that deployment segments, on whatever machine does it.
+    """
     settings, run = worker_settings(), OnPrefect()
-    summary, _ = run_nightly(request, settings, run)
+    stage: SegmentStage = run_segment
+    if request.segment_deployment:
+        stage = partial(
+            segment_elsewhere,
+            deployment=request.segment_deployment,
+            silence_seconds=request.segment_silence_seconds,
+        )
+    summary, _ = run_nightly(request, settings, run, segment_stage=stage)
     sound_alarm(summary.ingest)
     say_ready(request.dataset, settings, run)
-    summary.ingest.raise_for_bad_drops()
+    summary.raise_for_problems()
     return summary

@@ -113,8 +113,23 @@ class IngestRequest(Request):
     source: Source = None
 
 
+class ModelIds(BaseModel):
+    """What models, parameters and labels are, whatever they are called on a machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model_id: str
+    params_id: str
+    label_set_id: str
+
+
 class SegmentRequest(WorkRequest):
     """Cut and name what is on the images that these models have not done."""
+
+    expected: Annotated[
+        ModelIds | None,
+        Field(description="What the models must turn out to be here; else nothing is done."),
+    ] = None
 
     max_batches: Annotated[
         int | None, Field(ge=1, description="Stop after so many; empty: all of them.")
@@ -161,6 +176,23 @@ class NightlyRequest(WorkRequest):
     source: Source = None
     rules: Rules = None
     report: Annotated[bool, Field(description="Write a page to reports/ at the end.")] = True
+    segment_deployment: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[^/]+/[^/]+$",
+            description="Deployment that segments, such as segment/on-ingest, on a machine with a "
+            "GPU; empty: the run itself does, where it is.",
+        ),
+    ] = None
+    segment_silence_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="Seconds without a sign that a worker does the run of segment_deployment, "
+            "or will when it is its turn; then the night goes on without it, and fails at the end.",
+        ),
+    ] = 3600
 
 
 class MaintainRequest(BaseModel):

@@ -2,14 +2,15 @@
 
 from prefect import flow
 
+from flows.batches import add_batches, batch_rows, device_use
 from flows.engines import task_runner
 from flows.events import SEGMENTS_STORED, emit
 from flows.requests import SegmentRequest
 from flows.running import OnPrefect, Runner, worker_settings
-from flows.summaries import SegmentSummary, add_batches, batch_rows, device_use
+from flows.summaries import SegmentSummary
 from storage.settings import Settings
 from tasks.device_budget import measured_speed, plan_night
-from tasks.models import Compute, ModelChoice, choose_models
+from tasks.models import Compute, ModelChoice, choose_models, require_ids
 from tasks.pending_images import list_pending_images
 from tasks.segment_batch import segment_batch
 
@@ -78,6 +79,8 @@ def segment(request: SegmentRequest) -> SegmentSummary:
     """Cut and name what is on all pending images of a dataset."""
     settings, run = worker_settings(), OnPrefect()
     choice = run.call(choose_models, **request.models(settings))
+    if request.expected is not None:
+        require_ids(choice, **request.expected.model_dump())
     summary = run_segment(
         request.dataset,
         choice,

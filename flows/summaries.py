@@ -1,28 +1,22 @@
 """What a run did: the results of the flows."""
 
-from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel
 
 from storage.gate_decisions import GateDecision
 from storage.maintenance import TableMaintenance
-from storage.settings import Settings
 from tasks.apply_rules import RulesSummary
 from tasks.crossings import Crossing
 from tasks.curation import CurationSummary
-from tasks.device_budget import NightPlan
-from tasks.device_use import DeviceUse, cost_of
+from tasks.device_use import DeviceUse
 from tasks.evaluate_model import EvaluationSummary
 from tasks.ingest_drops import DropSummary
 from tasks.label_stats import StatsSummary
 from tasks.promote_model import PromotionOutcome
 from tasks.quarantine import QuarantineLimitError
 from tasks.run_history import RunHistory
-from tasks.segment_batch import BatchSummary
 from tasks.train_model import TrainingSummary
-
-_MOST_ROWS = 200
 
 
 class DropFailure(BaseModel):
@@ -160,14 +154,24 @@ class MaintainSummary(BaseModel):
             raise TablesDamagedError(self.damaged)
 
 
+class NotSegmentedError(RuntimeError):
+    """The run that was to segment for a night did not; the rest of the night was done."""
+
+
 class SegmentSummary(BaseModel):
     """What `segment` did, and with which models.
+
+    Where a run of another deployment did it this is read from the tables, which do not have all:
+    `points_per_batch` and `images_per_batch` are 0 then, `device.seconds` has only what finished
+    batches took, and `device.budget_seconds` is None where the other machine's settings decide.
 
     Attributes:
         points_per_batch: Points that were decoded at once, at the least: where memory was short,
             fewer than the settings say; 0 where nothing was done.
         images_per_batch: Images that were encoded at once, likewise.
         device: What the models took of their device, what it cost, and what was left.
+        child_run_id: The run of another deployment that did it, if one was asked.
+        problem: Why that run did not do its work, and what to do; None if it did.
     """
 
     dataset: str
@@ -181,6 +185,8 @@ class SegmentSummary(BaseModel):
     points_per_batch: int
     images_per_batch: int
     device: DeviceUse
+    child_run_id: str | None = None
+    problem: str | None = None
 
 
 class CurateSummary(BaseModel):
@@ -242,50 +248,30 @@ class NightlySummary(BaseModel):
     report_uri: str | None
     seconds: dict[str, float]
 
+    def raise_for_problems(self) -> None:
+        """Fail the run where not all was done that should have been.
+
+        Raises:
+            NotSegmentedError: If the run that was to segment did not; it tells bad drops, too.
+            DropsFailedError: As `IngestSummary.raise_for_bad_drops`.
+            QuarantineLimitError: Likewise.
+        """
+        problem = self.segment.problem
+        try:
+            self.ingest.raise_for_bad_drops()
+        except (DropsFailedError, QuarantineLimitError) as error:
+            if problem:
+                raise NotSegmentedError(f"{problem}. Besides, {error}") from error
+            raise
+        if problem:
+            raise NotSegmentedError(problem)
+
 
 def rule_rows(decision: GateDecision) -> list[dict[str, Any]]:
     """What each rule of the gate found, as rows of a table."""
     return [
         {"metric": rule.metric, "passed": rule.passed, "found": rule.words}
         for rule in decision.rules
-    ]
-
-
-def add_batches(batches: list[BatchSummary]) -> dict[str, int]:
-    """What batches did together."""
-    worked = [batch for batch in batches if batch.points_per_batch]
-    return {
-        "images": sum(batch.images for batch in batches),
-        "segments": sum(batch.segments for batch in batches),
-        "quarantined": sum(batch.quarantined for batch in batches),
-        "points_per_batch": min((batch.points_per_batch for batch in worked), default=0),
-        "images_per_batch": min((batch.images_per_batch for batch in worked), default=0),
-    }
-
-
-def device_use(plan: NightPlan, done: list[BatchSummary], settings: Settings) -> DeviceUse:
-    """What batches took of their devices, and what their plan left."""
-    seconds: dict[str, float] = {}
-    for batch in done:
-        if batch.device:
-            seconds[batch.device] = seconds.get(batch.device, 0.0) + batch.device_seconds
-    return DeviceUse(
-        seconds={name: round(value, 3) for name, value in sorted(seconds.items())},
-        images_deferred=plan.images_left(len(done)),
-        deferred_because=plan.why_left(len(done)),
-        budget_seconds=plan.budget_seconds,
-        cost=cost_of(sum(seconds.values()), settings.gpu_cost_per_hour),
-        currency=settings.currency,
-    )
-
-
-def batch_rows(batches: list[BatchSummary]) -> list[dict[str, Any]]:
-    """A table of batches, the slowest first, for the run's page."""
-    slowest = sorted(batches, key=lambda batch: -batch.seconds)[:_MOST_ROWS]
-    return [
-        asdict(batch)
-        | {"seconds": round(batch.seconds, 2), "device_seconds": round(batch.device_seconds, 2)}
-        for batch in slowest
     ]
 
 

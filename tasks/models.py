@@ -76,6 +76,41 @@ class ModelChoice:
     root: str = ""
 
 
+class OtherModelsError(RuntimeError):
+    """References of another machine stand for other models, parameters or labels on this one.
+
+    Attributes:
+        differing: Each id that differs, as (name, expected, found).
+    """
+
+    def __init__(self, differing: list[tuple[str, str, str]]) -> None:
+        self.differing = differing
+        told = "; ".join(f"{name}: expected {one}, found {two}" for name, one, two in differing)
+        super().__init__(
+            f"this machine has not what the one has that started the run ({told}): put the same "
+            "version, weights and label sets on both"
+        )
+
+
+def require_ids(choice: ModelChoice, **expected: str) -> None:
+    """Refuse models that are not those of whoever asked for this run.
+
+    Args:
+        choice: What the references stand for here.
+        **expected: What its `model_id`, `params_id` and `label_set_id` must be.
+
+    Raises:
+        OtherModelsError: If one of them is another.
+    """
+    differing = [
+        (name, wanted, found)
+        for name, wanted in expected.items()
+        if (found := getattr(choice, name)) != wanted
+    ]
+    if differing:
+        raise OtherModelsError(differing)
+
+
 @dataclass(frozen=True)
 class Compute:
     """What a machine computes with; changes nothing but rounding.

@@ -101,7 +101,9 @@ def test_a_drop_becomes_segments_and_ctrl_c_leaves_nothing_behind(environment, t
         }
         assert not [run for run in told["server"]["runs"] if run["state"] in ("Failed", "Crashed")]
         # The night's sweep, too, must take drops into this dataset.
-        assert parameters_of(url, "nightly/nightly") == {"request": {"dataset": "comics"}}
+        assert parameters_of(url, "nightly/nightly") == {
+            "request": {"dataset": "comics", "segment_deployment": "segment/on-ingest"}
+        }
     finally:
         started |= descendants(process.pid)
         process.send_signal(signal.SIGINT)

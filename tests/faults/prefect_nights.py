@@ -20,7 +20,7 @@ from tests.prefect_server import PREFECT, ROOT, background, restartable_server, 
 
 PAGES = 12
 DEPLOYMENT = "nightly/nightly"
-ENTRYPOINT = "tests.faults.stand_in_deployment.nightly"
+STAND_IN = "tests.faults.stand_in_deployment"
 
 
 def write_pages(folder):
@@ -39,9 +39,9 @@ def request_for(drop):
 
 
 class Nights:
-    """A server, the deployment `nightly/nightly` of prefect.yaml, and a root that it fills.
+    """A server, deployments of prefect.yaml, and a root that they fill.
 
-    Its flow is that of `stand_in_deployment`; all the rest is as in prefect.yaml.
+    Their flows are those of `stand_in_deployment`; all the rest is as in prefect.yaml.
 
     Attributes:
         root: The data root.
@@ -69,24 +69,23 @@ class Nights:
             "FAULTS_CUT_SECONDS": "1",
         }
 
-    def deploy(self):
+    def deploy(self, names=(DEPLOYMENT,)):
         run([sys.executable, "-m", "app.cli", "provision"], self.environment)
         project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-        flow, name = DEPLOYMENT.split("/")
-        (wanted,) = [
-            deployment | {"entrypoint": ENTRYPOINT}
-            for deployment in project["deployments"]
-            if deployment["name"] == name and deployment["entrypoint"] == f"flows.{flow}.{flow}"
-        ]
-        wanted["schedules"] = []
-        self._file.write_text(yaml.safe_dump(project | {"deployments": [wanted]}))
+        wanted = []
+        for deployment in project["deployments"]:
+            flow = deployment["entrypoint"].rpartition(".")[2]
+            if f"{flow}/{deployment['name']}" in names:
+                wanted.append(deployment | {"entrypoint": f"{STAND_IN}.{flow}", "schedules": []})
+        assert len(wanted) == len(names)
+        self._file.write_text(yaml.safe_dump(project | {"deployments": wanted}))
         command = [*PREFECT, "--no-prompt", "deploy", "--all", "--prefect-file", str(self._file)]
         run(command, self.environment)
 
     @contextmanager
-    def worker(self, **settings):
+    def worker(self, pool="cpu", *options, **settings):
         """Run a worker; yields its process when it knows the server."""
-        command = [*PREFECT, "worker", "start", "--pool", "cpu"]
+        command = [*PREFECT, "worker", "start", "--pool", pool, *options]
         before = self._workers_started()
         with background(command, self.environment | settings, self.worker_log) as process:
             self.wait(lambda: self._workers_started() > before, 300, "worker")
@@ -97,13 +96,13 @@ class Nights:
     def _workers_started(self):
         return self.worker_log.read_text().count(" started!") if self.worker_log.exists() else 0
 
-    def order(self, seconds=0.0):
+    def order(self, seconds=0.0, **changes):
         """Create a run that is due in some seconds; returns its id."""
         with get_client(sync_client=True) as client:
             deployment = client.read_deployment_by_name(DEPLOYMENT)
             due = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(seconds=seconds))
             made = client.create_flow_run_from_deployment(
-                deployment.id, parameters={"request": self._request}, state=due
+                deployment.id, parameters={"request": self._request | changes}, state=due
             )
         return made.id
 
@@ -148,11 +147,11 @@ def kill_all(process):
 
 
 @contextmanager
-def deployed_nights(folder, drop, settings=SERVER_SETTINGS):
+def deployed_nights(folder, drop, settings=SERVER_SETTINGS, names=(DEPLOYMENT,)):
     """Start a server as `segmill up` does, make its pools and automations, and deploy."""
     with restartable_server(folder, **settings) as server:
         nights = Nights(server, folder, drop)
         with temporary_settings({PREFECT_API_URL: server.environment["PREFECT_API_URL"]}):
-            nights.deploy()
+            nights.deploy(names)
             yield nights
             EventsWorker.drain_all(timeout=10)

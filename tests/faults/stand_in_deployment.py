@@ -1,6 +1,6 @@
-"""The flow `nightly` with stand-ins for the models, as a worker runs it while a test disturbs it.
+"""The flows `nightly` and `segment` with stand-ins for the models, as workers run them in tests.
 
-As a program it runs the flow once, with the request in its argument. The environment says how:
+As a program it runs `nightly` once, with the request in its argument. The environment says how:
 
 FAULTS_CUT_FILE      gets a line for each image that is cut: the id of the process.
 FAULTS_CUT_SECONDS   how long an image takes.
@@ -21,12 +21,13 @@ import prefect.concurrency._leases
 import tasks.segment_batch
 from flows.nightly import nightly
 from flows.requests import NightlyRequest
+from flows.segment import segment
 from storage.lake import Lake
 from tasks.models import LoadedModels
 from tests.fakes import ColorLabeller, ComponentSegmenter
 from tests.faults.night_process import append_without_asking
 
-__all__ = ["nightly"]
+__all__ = ["nightly", "segment"]
 
 _HALT_SECONDS = 600
 

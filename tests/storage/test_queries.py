@@ -33,6 +33,7 @@ EXPORTED = {
     "seed": 1,
     "pool": 9,
     "device": None,
+    "run_id": "run",
 }
 SETTINGS = {"model_id": "model", "params_id": "params", "label_set_id": "labels"}
 
