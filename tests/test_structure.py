@@ -58,8 +58,12 @@ def test_vague_module_names_are_not_used():
     assert not found
 
 
-@pytest.mark.parametrize("module", ["app.cli", *[f"flows.{n}" for n in
-    ("ingest", "segment", "stats", "curate", "evaluate", "nightly", "maintain")]])  # fmt: skip
+FLOWS = (
+    "ingest", "segment", "stats", "curate", "evaluate", "finetune", "nightly", "maintain", "watch",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["app.cli", *[f"flows.{name}" for name in FLOWS]])
 def test_importing_a_flow_or_the_command_does_not_import_torch(module):
     code = (
         f"import sys, {module}; "
