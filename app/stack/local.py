@@ -1,6 +1,7 @@
 """A local stack: Prefect server, work pools, deployments, workers, and the watch."""
 
 import os
+import shlex
 import socket
 import sys
 import time
@@ -145,11 +146,16 @@ def start_stack(plan: StackPlan, children: Children, say: Callable[[str], None])
 def deployments_of(dataset: str) -> str:
     """The project's `prefect.yaml`, with a dataset that all deployments work on.
 
+    Runs are started directly. Left to itself, a worker first starts a process that sees what a
+    run needs to be fetched; nothing does here, and a drop waits for two runs.
+
     Args:
         dataset: The dataset. What sweeps the inbox takes its drops into this one.
     """
     wanted = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
+    engine = shlex.join([*_PREFECT[:2], "prefect.engine"])
     for deployment in wanted["deployments"]:
+        deployment["work_pool"]["job_variables"]["command"] = engine
         request = deployment["parameters"]["request"]
         if "dataset" in request:
             request["dataset"] = dataset
