@@ -211,7 +211,8 @@ def sweep_bucket(s3, processes, folder, action, step, broken=None):
         process.start()
         return process, told
 
-    case = Case("s3://sweep/undisturbed", folder / "made", action)
+    # The servers of a process keep what they have in one place: each test has roots of its own.
+    case = Case(f"s3://sweep/{folder.name}/undisturbed", folder / "made", action)
     process, told = start(case)
     s3.watch()
     told.set()
@@ -223,7 +224,7 @@ def sweep_bucket(s3, processes, folder, action, step, broken=None):
     points = [(at, answered) for at in range(len(writes)) for answered in (False, True)][::step]
     wrong, deaths = [], 0
     for at, answered in points:
-        case = Case(f"s3://sweep/killed-{at}-{answered}", folder / "made", action)
+        case = Case(f"s3://sweep/{folder.name}/killed-{at}-{answered}", folder / "made", action)
         victim, told = start(case)
         s3.watch(victim.pid, at, answered)
         told.set()
