@@ -184,7 +184,7 @@ def others(tmp_path, root, drop):
 
 
 # Where the worker takes one run at a time, the second is not even asked for and becomes late.
-@pytest.mark.parametrize("options", [(), ("--limit", "1")])
+@pytest.mark.parametrize("options", [(), pytest.param(("--limit", "1"), marks=pytest.mark.sweep)])
 def test_a_night_that_waits_for_its_turn_is_not_cut_short_and_tells_what_one_process_tells(
     nights, root, drop, others, undisturbed, options
 ):
@@ -230,6 +230,7 @@ def test_a_run_that_did_not_do_its_work_is_named_and_the_rest_is_done(
     assert "ingest" in stages(root)
 
 
+@pytest.mark.sweep
 def test_a_night_goes_on_waiting_when_the_server_was_away(
     nights, root, drop, undisturbed, tmp_path
 ):
@@ -250,6 +251,7 @@ def test_a_night_goes_on_waiting_when_the_server_was_away(
 
 
 # The last one, for the killed run holds the place of its deployment for a while.
+@pytest.mark.sweep
 def test_when_a_night_is_killed_its_child_goes_on_and_the_next_night_finds_all_done(
     nights, root, drop, undisturbed, tmp_path
 ):
