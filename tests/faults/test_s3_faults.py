@@ -16,7 +16,7 @@ from tests.faults.sweeping import (
     write_drop,
 )
 
-STRIDE = 29
+STRIDE = 19
 _numbers = itertools.count()
 pytestmark = [pytest.mark.slow, pytest.mark.sweep, pytest.mark.timeout(1500)]
 
