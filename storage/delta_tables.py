@@ -19,6 +19,8 @@ from storage.settings import get_settings
 
 # Characters with which the table format's writer aborts the process, or writes elsewhere.
 _IMPOSSIBLE = re.compile(r"[\[\]\\^|\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
+_BROKEN_OFF = "error reading a body"
+_READS = 4
 
 
 class DeltaTables:
@@ -65,10 +67,18 @@ class DeltaTables:
             StoreRefusedError: If the store refuses it.
         """
         with self._told():
-            try:
-                return DeltaTable(self._uri(table), version=version, storage_options=self.options)
-            except TableNotFoundError:
-                return None
+            for attempts_left in reversed(range(_READS)):
+                try:
+                    return DeltaTable(
+                        self._uri(table), version=version, storage_options=self.options
+                    )
+                except TableNotFoundError:
+                    return None
+                except (DeltaError, OSError) as error:
+                    # The writer tries again whatever fails, but for answers that break off.
+                    if not attempts_left or _BROKEN_OFF not in str(error):
+                        raise
+        raise AssertionError("unreachable")
 
     def create(self, table: str) -> DeltaTable:
         """Make an empty table, or open the one that another writer made meanwhile.
@@ -126,13 +136,19 @@ class DeltaTables:
         must look at the same version.
 
         Raises:
-            CommitFailedError: If another writer came in between.
+            CommitFailedError: If another writer came in between, or an answer broke off, so that
+                it is not known whether this was committed.
             StoreRefusedError: If the store refuses it.
         """
         with self._told():
-            stored.create_write_transaction(
-                list(actions), "append", stored.schema(), commit_properties=properties
-            )
+            try:
+                stored.create_write_transaction(
+                    list(actions), "append", stored.schema(), commit_properties=properties
+                )
+            except (DeltaError, OSError) as error:
+                if _BROKEN_OFF in str(error):
+                    raise CommitFailedError(str(error)) from error
+                raise
 
     def require_conditional_writes(self) -> None:
         """Refuse a store with which two writers could both win.

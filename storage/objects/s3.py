@@ -10,7 +10,12 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    IncompleteReadError,
+    ResponseStreamingError,
+)
 
 from storage.errors import (
     ConditionalWritesError,
@@ -75,7 +80,14 @@ class S3Store:
             StoreRefusedError: If the store refuses for another reason.
         """
         with self._told():
-            return bytes(self._body(key).read())
+            for attempts_left in reversed(range(_ATTEMPTS)):
+                try:
+                    return bytes(self._body(key).read())
+                except (ResponseStreamingError, IncompleteReadError):
+                    # boto3 tries again what fails, but not an answer that breaks off.
+                    if not attempts_left:
+                        raise
+        raise AssertionError("unreachable")
 
     def read_chunks(self, key: str) -> Iterator[bytes]:
         """Yield the bytes of an object piece by piece.
