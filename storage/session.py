@@ -200,6 +200,7 @@ def _session(
         raise UnknownTableError(min(unknown), TABLES)
     session = duckdb.connect(":memory:", config=_CONFIG)
     session.execute("SET TimeZone = 'UTC'")
+    session.execute("SET parquet_metadata_cache = true")  # no file is ever changed
     session.execute("CREATE SCHEMA stored")
     opened = _opened(lake, versions)
     for table in TABLES:

@@ -1,7 +1,7 @@
 -- The newest stored statistics of every dataset, model, parameters and label set.
 SELECT label_stats.*
-FROM label_stats
-JOIN units USING (unit_id)
+FROM stored.label_stats AS label_stats
+JOIN units USING (unit_id) -- which is also what makes them count
 -- Two counts of one version differ when images joined in between: the later unit knows more.
 QUALIFY 1 = rank() OVER (
     PARTITION BY dataset, label_stats.model_id, label_stats.params_id, label_stats.label_set_id
