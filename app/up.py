@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from app.options import FINDINGS, Dataset, Quiet, Root, say, settings_for
+from app.stack.exit_reports import without_exit_report
 
 _GRACE_SECONDS = 10.0
 _KEPT_LINES = 40
@@ -122,6 +123,7 @@ class _Lines:
             name: Of the process.
             line: What it wrote.
         """
+        line = without_exit_report(line)
         if not line:
             return
         with self._writing:

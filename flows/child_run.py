@@ -5,8 +5,6 @@ What Prefect says of it decides only how long to wait; what it did is in the tab
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, cast
@@ -27,6 +25,7 @@ from prefect.events.filters import EventAnyResourceFilter, EventFilter
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelling
 
+from flows.best_effort import best_effort
 from tasks.device_use import seconds_text
 
 _log = logging.getLogger(__name__)
@@ -211,11 +210,11 @@ class _Waiting:
             )
         pool = self._child.work_pool_name
         found = "it was not cancelled, for the server does not answer"
-        with _asking("cancel the run"), get_client(sync_client=True) as client:
+        with best_effort("cancel the run"), get_client(sync_client=True) as client:
             client.set_flow_run_state(self._child.id, Cancelling())
             found = "it is cancelled"
         online = "what serves it is not known"
-        with _asking("read the pool"), get_client(sync_client=True) as client:
+        with best_effort("read the pool"), get_client(sync_client=True) as client:
             online = _who_serves(client, pool) if pool else "no pool, for it has none"
         return (
             f"expected a worker of pool {pool} to begin {self._run} within {patience}, found "
@@ -231,15 +230,6 @@ def _who_serves(client: SyncPrefectClient, pool: str) -> str:
     if not online:
         return "none online"
     return f"{online} online, and not begun"
-
-
-@contextmanager
-def _asking(what: str) -> Iterator[None]:
-    """Go on where the server does not answer."""
-    try:
-        yield
-    except (PrefectException, HTTPError) as error:
-        _log.warning("could not %s: %s", what, error)
 
 
 def _cut(words: object) -> str:

@@ -1,34 +1,20 @@
 """What a run shows on its page on the server: how far it is, tables, lines of its log."""
 
-import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any, cast
 from uuid import UUID
 
-from httpx import HTTPError
 from prefect import get_run_logger
 from prefect.artifacts import (
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.exceptions import PrefectException
 
-_log = logging.getLogger(__name__)
+from flows.best_effort import best_effort
 
 _LINE_EVERY_SECONDS = 60.0
-
-
-@contextmanager
-def for_the_eye_only(what: str) -> Iterator[None]:
-    """Go on without a picture of the work where the server does not take it."""
-    try:
-        yield
-    except (PrefectException, HTTPError) as error:
-        _log.warning("%s is not shown: %s", what, error)
 
 
 class ProgressBar:
@@ -42,7 +28,7 @@ class ProgressBar:
         """
         self._artifact: UUID | None = None
         self._shown = 0
-        with for_the_eye_only("the progress"):
+        with best_effort("show the progress"):
             self._artifact = cast("UUID", create_progress_artifact(0.0, description=about))
 
     def show(self, done: int, total: int) -> None:
@@ -52,7 +38,7 @@ class ProgressBar:
         if self._artifact is None or percent <= self._shown:
             return
         self._shown = percent
-        with for_the_eye_only("the progress"):
+        with best_effort("show the progress"):
             update_progress_artifact(self._artifact, float(percent))
             return
         self._artifact = None  # each further try would wait for the server, and the work with it
@@ -82,7 +68,7 @@ class WatchedStep:
 
 def show_table(name: str, rows: list[dict[str, Any]], about: str) -> None:
     """Store a table as an artifact of the run, if the server takes it."""
-    with for_the_eye_only(name):
+    with best_effort(f"show the table {name}"):
         create_table_artifact(rows, key=name, description=about)
 
 
