@@ -1,41 +1,19 @@
 """segmill review: look at segments and say what is right with them."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from app.answers import Format, Output, write_answer
-from app.options import (
-    FINDINGS,
-    Dataset,
-    DryRun,
-    Json,
-    Labels,
-    Quiet,
-    Root,
-    plural,
-    print_json,
-    say,
-    settings_for,
-)
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from storage.lake import Lake
-    from storage.settings import Settings
-    from tasks.review_decisions import Decision
-    from tasks.review_sample import SampledSegment
-    from tasks.reviews import ReviewResult
+from app.deciding import decide, record, reviewer_name
+from app.options import Dataset, DryRun, Json, Labels, Quiet, Root, plural, say, settings_for
+from app.sample_table import sample_table
 
 review = typer.Typer(
     no_args_is_help=True, help="Look at segments, and accept, reject, relabel or fix them."
 )
 
-_SHOWN = 20
 _HISTORY = """
 SELECT decision, label, reviewer, version, decided_at, area_px
 FROM reviews WHERE segment_id = $segment_id
@@ -92,7 +70,7 @@ def accept(
 
       segmill review accept --where "label = 'panel' AND score > 0.95" --dry-run
     """
-    _decide("accept", segments, where, reviewer, based_on, root, as_json, quiet, dry_run)
+    decide("accept", segments, where, reviewer, based_on, root, as_json, quiet, dry_run)
 
 
 @review.command()
@@ -113,7 +91,7 @@ def reject(
 
       segmill review reject --where "label = 'text' AND area_px < 40"
     """
-    _decide("reject", segments, where, reviewer, based_on, root, as_json, quiet, dry_run)
+    decide("reject", segments, where, reviewer, based_on, root, as_json, quiet, dry_run)
 
 
 @review.command()
@@ -134,7 +112,7 @@ def relabel(
     Examples:
       segmill review relabel 7ffe8d02d14a --label bubble
     """
-    _decide(
+    decide(
         "relabel", segments, where, reviewer, based_on, root, as_json, quiet, dry_run,
         label=label, labels=labels,
     )  # fmt: skip
@@ -170,7 +148,7 @@ def fix(
         raise typer.BadParameter(f"no such file: {mask}", param_hint="--mask")
     pixels = png_to_mask(mask.read_bytes())
     rle = {"size": list(pixels.shape), "counts": mask_to_rle(pixels)}
-    _decide(
+    decide(
         "fix", [segment], None, reviewer, based_on, root, as_json, quiet, dry_run,
         label=label, labels=labels, mask=rle,
     )  # fmt: skip
@@ -192,7 +170,7 @@ def reopen(
     Examples:
       segmill review reopen 7ffe8d02d14a
     """
-    _decide("reopen", segments, where, reviewer, based_on, root, as_json, quiet, dry_run)
+    decide("reopen", segments, where, reviewer, based_on, root, as_json, quiet, dry_run)
 
 
 @review.command("apply")
@@ -223,8 +201,8 @@ def apply_file(
     settings = settings_for(root)
     if not file.is_file():
         raise typer.BadParameter(f"no such file: {file}", param_hint="FILE")
-    decisions = read_decisions(file, _reviewer(reviewer, settings), settings.max_json_bytes)
-    _record(settings, decisions, labels, as_json, quiet, dry_run)
+    decisions = read_decisions(file, reviewer_name(reviewer, settings), settings.max_json_bytes)
+    record(settings, decisions, labels, as_json, quiet, dry_run)
 
 
 @review.command()
@@ -273,7 +251,7 @@ def sample(
     chosen = sample_for_review(
         Lake.open(settings.root), dataset, count, by=by, label=label, audit=audit, seed=seed
     )
-    write_answer(_sample_table(chosen, output_format), output_format, output)
+    write_answer(sample_table(chosen, output_format), output_format, output)
     if not chosen:
         say("no segment is left to look at", quiet)
     elif sheet is not None:
@@ -307,151 +285,3 @@ def show(
     (segment_id,) = segments_named(lake, [segment])
     found = read_only_query(lake, _HISTORY, {"segment_id": segment_id})
     write_answer(found, output_format, output)
-
-
-def _decide(
-    decision: str,
-    names: list[str] | None,
-    where: str | None,
-    reviewer: str | None,
-    based_on: int | None,
-    root: str | None,
-    as_json: bool,
-    quiet: bool,
-    dry_run: bool,
-    *,
-    label: str | None = None,
-    labels: str | None = None,
-    mask: Any = None,
-) -> None:
-    from uuid import uuid4
-
-    from storage.lake import Lake
-    from tasks.review_decisions import Decision
-
-    settings = settings_for(root)
-    decided_by = _reviewer(reviewer, settings)
-    decisions = [
-        Decision(
-            decision_id=str(uuid4()),
-            segment_id=segment_id,
-            decision=decision,
-            reviewer=decided_by,
-            label=label,
-            mask=mask,
-            based_on=based_on,
-        )
-        for segment_id in _chosen(Lake.open(settings.root), names, where)
-    ]
-    _record(settings, decisions, labels, as_json, quiet, dry_run)
-
-
-def _chosen(lake: "Lake", names: list[str] | None, where: str | None) -> list[str]:
-    from tasks.choose_segments import segments_named, segments_where
-
-    if bool(names) == (where is not None):
-        found = "both" if names else "neither"
-        raise typer.BadParameter(f"expected ids of segments or --where, but got {found}")
-    return segments_named(lake, names) if names else segments_where(lake, where or "")
-
-
-def _reviewer(given: str | None, settings: "Settings") -> str:
-    from getpass import getuser
-
-    if name := given or settings.reviewer:
-        return name
-    try:
-        return getuser()
-    except (KeyError, OSError):
-        raise typer.BadParameter(
-            "expected --reviewer or SEGMILL_REVIEWER, for this machine's user has no name"
-        ) from None
-
-
-def _record(
-    settings: "Settings",
-    decisions: "Sequence[Decision]",
-    labels: str | None,
-    as_json: bool,
-    quiet: bool,
-    dry_run: bool,
-) -> None:
-    from storage.lake import Lake
-    from tasks.reviews import record_reviews
-    from vision.clip import load_label_set
-
-    names = load_label_set(labels or settings.labels).names
-    results = record_reviews(Lake.open(settings.root), decisions, names, dry_run=dry_run)
-    told = _by_outcome(results)
-    if as_json:
-        stale = [
-            {"segment_id": result.decision.segment_id, "newest": _newest(result)}
-            for result in told["stale"]
-        ]
-        counts = {name: len(told[name]) for name in ("recorded", "repeated")}
-        print_json(counts | {"stale": stale, "dry_run": dry_run})
-    else:
-        for line in _lines(told, dry_run):
-            say(line, quiet)
-    if told["stale"]:
-        raise typer.Exit(FINDINGS)
-
-
-def _by_outcome(results: "Sequence[ReviewResult]") -> "dict[str, list[ReviewResult]]":
-    return {
-        outcome: [result for result in results if result.outcome == outcome]
-        for outcome in ("recorded", "repeated", "stale")
-    }
-
-
-def _newest(result: "ReviewResult") -> dict[str, Any] | None:
-    return None if result.newest is None else asdict(result.newest)
-
-
-def _lines(told: "dict[str, list[ReviewResult]]", dry_run: bool) -> list[str]:
-    if not any(told.values()):
-        return ["no segment fits: nothing was recorded"]
-    recorded = plural(len(told["recorded"]), "decision")
-    lines = [f"would record {recorded}" if dry_run else f"recorded {recorded}"]
-    if told["repeated"]:
-        lines.append(f"  {plural(len(told['repeated']), 'segment')} had been decided so before")
-    stale = told["stale"]
-    for result in stale[:_SHOWN]:
-        lines.append(
-            f"  {result.decision.segment_id} was decided about meanwhile, and is left as it is: "
-            f"{result.newest or 'reopened'}"
-        )
-    if len(stale) > _SHOWN:
-        lines.append(f"  and {plural(len(stale) - _SHOWN, 'more such segment')}")
-    return lines
-
-
-def _sample_table(chosen: "Sequence[SampledSegment]", output_format: str) -> "pa.Table":
-    import pyarrow as pa
-
-    def texts(name: str) -> "pa.Array":
-        return pa.array([getattr(item, name) for item in chosen], pa.string())
-
-    def numbers(name: str, kind: "pa.DataType") -> "pa.Array":
-        return pa.array([getattr(item, name) for item in chosen], kind)
-
-    told = {
-        "number": numbers("number", pa.int64()),
-        "segment_id": texts("segment_id"),
-        "found_label": texts("label"),
-        "second_label": texts("second_label"),
-        "margin": numbers("margin", pa.float64()),
-        "score": numbers("score", pa.float64()),
-    }
-    if output_format == "table":
-        return pa.table(told | {"file_name": texts("file_name")})
-    nothing = pa.nulls(len(chosen), pa.string())
-    to_fill_in = {"segment_id": told.pop("segment_id"), "decision": nothing, "label": nothing}
-    more = {
-        "uncertainty": numbers("uncertainty", pa.float64()),
-        "area_px": numbers("area_px", pa.int64()),
-        "file_name": texts("file_name"),
-        "image_id": texts("image_id"),
-        "model_id": texts("model_id"),
-    }
-    return pa.table(to_fill_in | {"based_on": numbers("based_on", pa.int64())} | told | more)

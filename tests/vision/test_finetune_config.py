@@ -19,7 +19,7 @@ def test_the_shipped_file_holds_every_setting_with_its_default():
 def test_the_settings_for_the_demo_model_are_valid_and_end_by_the_clock():
     config = read_config(DEFAULT_FILE.with_name("train-demo.yaml"))
 
-    assert (config.model.base, config.limits.minutes) == ("demo", 10)
+    assert (config.model.base, config.limits.minutes) == ("demo", 9)
     assert config.losses == TrainConfig().losses
 
 
