@@ -51,7 +51,11 @@ class ChildRun:
 
 
 def run_child(
-    deployment: str, parameters: dict[str, Any], parent_id: str, silence_seconds: float
+    deployment: str,
+    parameters: dict[str, Any],
+    parent_id: str,
+    silence_seconds: float,
+    most_seconds: float,
 ) -> ChildRun:
     """Run a deployment as a child of the present flow run, and wait until it has ended.
 
@@ -66,6 +70,8 @@ def run_child(
             of the run, or a worker that looks for runs while others of its pool are under way.
             If it has not begun by then it is cancelled. One at work that says nothing is waited
             for somewhat longer, and never cancelled.
+        most_seconds: How long to wait in any case: a process whose device hangs gives signs for
+            ever.
     """
     try:
         child = start_child(deployment, parameters, parent_id)
@@ -82,7 +88,7 @@ def run_child(
             "refuses the parameters, deploy again: prefect --no-prompt deploy --all",
         )
     _log.info("waiting for run %s (%s) of %s", child.name, child.id, deployment)
-    waiting = _Waiting(deployment, child, UUID(parent_id), silence_seconds)
+    waiting = _Waiting(deployment, child, UUID(parent_id), silence_seconds, most_seconds)
     return ChildRun(str(child.id), waiting.problem())
 
 
@@ -115,12 +121,18 @@ class _Waiting:
     """Waits for a child."""
 
     def __init__(
-        self, deployment: str, child: FlowRun, parent_id: UUID, silence_seconds: float
+        self,
+        deployment: str,
+        child: FlowRun,
+        parent_id: UUID,
+        silence_seconds: float,
+        most_seconds: float,
     ) -> None:
         self._deployment = deployment
         self._child = child
         self._parent_id = parent_id
         self._silence_seconds = silence_seconds
+        self._most_seconds = most_seconds
 
     @property
     def _patience_seconds(self) -> float:
@@ -138,7 +150,7 @@ class _Waiting:
         """Wait until it has ended or is given up; returns why it did not complete."""
         lost: Exception | None = None
         signs: tuple[object, ...] | None = None
-        heard = look_again = time.monotonic()
+        began = heard = look_again = time.monotonic()
         while True:
             try:
                 with get_client(sync_client=True) as client:
@@ -152,11 +164,15 @@ class _Waiting:
                         if lost or signs != before:
                             heard = time.monotonic()
                         lost = None
+            except ObjectNotFound:
+                return f"expected {self._run} to complete, found it deleted"
             except (PrefectException, HTTPError) as error:
                 _log.warning("how run %s stands is not known: %s", self._child.name, error)
                 lost = error
             if time.monotonic() - heard > self._patience_seconds:
                 return self._give_up(lost)
+            if time.monotonic() - began > self._most_seconds:
+                return self._too_long()
             time.sleep(min(_POLL_SECONDS, self._silence_seconds / 4))
 
     def _signs(self, client: SyncPrefectClient) -> tuple[object, ...]:
@@ -194,6 +210,17 @@ class _Waiting:
             f"prefect flow-run logs {self._child.id} says more"
         )
 
+    def _too_long(self) -> str:
+        return (
+            f"expected {self._run} to end within {seconds_text(self._most_seconds)}, found it "
+            f"{self._state_name}, and left it to itself: prefect flow-run logs {self._child.id} "
+            f"says how far it is, prefect flow-run cancel {self._child.id} ends it"
+        )
+
+    @property
+    def _state_name(self) -> str:
+        return self._child.state.name if self._child.state else "unknown"
+
     def _give_up(self, lost: Exception | None) -> str:
         patience = seconds_text(self._patience_seconds)
         if lost is not None:
@@ -202,11 +229,10 @@ class _Waiting:
                 f"{patience} ({_cut(lost)})"
             )
         if not self._has_not_begun:
-            name = self._child.state.name if self._child.state else "unknown"
             return (
-                f"expected {self._run}, which is {name}, to say something at least every "
-                f"{patience}, found nothing: see whether its worker is alive, and end it with "
-                f"prefect flow-run cancel {self._child.id} if not"
+                f"expected {self._run}, which is {self._state_name}, to say something at least "
+                f"every {patience}, found nothing: see whether its worker is alive, and end it "
+                f"with prefect flow-run cancel {self._child.id} if not"
             )
         pool = self._child.work_pool_name
         found = "it was not cancelled, for the server does not answer"

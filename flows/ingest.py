@@ -1,5 +1,7 @@
 """ingest: drops become images, annotations, mask PNGs, and quarantine rows."""
 
+from collections.abc import Callable
+
 from prefect import flow
 
 from flows.events import IMAGES_INGESTED, QUARANTINE_ALARM, emit
@@ -8,12 +10,34 @@ from flows.running import OnPrefect, Runner, worker_settings
 from flows.summaries import DropFailure, IngestSummary
 from storage.settings import Settings
 from tasks.drops import find_drops, list_drop, place_of
-from tasks.ingest_drops import Limits, group_drops, ingest_drops
-from tasks.seal_drops import seal_drops
+from tasks.ingest_drops import DropSummary, Limits, group_drops, ingest_drops
+from tasks.seal_drops import FailedDrop, seal_drops
 
 
-def run_ingest(request: IngestRequest, settings: Settings, run: Runner) -> IngestSummary:
-    """Seal and ingest the drop of the request, or every complete drop in the inbox."""
+def run_ingest(
+    request: IngestRequest,
+    settings: Settings,
+    run: Runner,
+    after_group: Callable[[IngestSummary], None] | None = None,
+) -> IngestSummary:
+    """Seal and ingest the drop of the request, or every complete drop in the inbox.
+
+    Args:
+        request: Which.
+        settings: Of the machine.
+        run: What runs the steps.
+        after_group: Told what became of each group of drops once it is committed: no later run
+            looks at these again, whatever becomes of this one.
+    """
+
+    def summary_of(drops: list[DropSummary], failed: list[FailedDrop]) -> IngestSummary:
+        return IngestSummary(
+            dataset=request.dataset,
+            drops=drops,
+            failed=[DropFailure(source=drop.place.source, reason=drop.reason) for drop in failed],
+            quarantine_max_fraction=settings.quarantine_max_fraction,
+        )
+
     with run.stage("ingest"):
         if request.source:
             found = [list_drop(place_of(request.source, request.dataset))]
@@ -33,14 +57,11 @@ def run_ingest(request: IngestRequest, settings: Settings, run: Runner) -> Inges
                 limits=Limits.of(settings),
                 progress=run.progress,
             )
+            if after_group is not None:
+                after_group(summary_of(taken.drops, taken.failed))
             drops += taken.drops
             failed += taken.failed
-    return IngestSummary(
-        dataset=request.dataset,
-        drops=drops,
-        failed=[DropFailure(source=drop.place.source, reason=drop.reason) for drop in failed],
-        quarantine_max_fraction=settings.quarantine_max_fraction,
-    )
+    return summary_of(drops, failed)
 
 
 def sound_alarm(summary: IngestSummary) -> None:
@@ -58,9 +79,8 @@ def sound_alarm(summary: IngestSummary) -> None:
 @flow(name="ingest", flow_run_name="ingest-{request.dataset}")
 def ingest(request: IngestRequest) -> IngestSummary:
     """Take in a drop, or all complete drops of the inbox."""
-    summary = run_ingest(request, worker_settings(), OnPrefect())
+    summary = run_ingest(request, worker_settings(), OnPrefect(), sound_alarm)
     if summary.images:
         emit(IMAGES_INGESTED, request.dataset, count=summary.images)
-    sound_alarm(summary)
     summary.raise_for_bad_drops()
     return summary

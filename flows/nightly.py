@@ -1,6 +1,6 @@
 """nightly: sweep the inbox, ingest, segment, count, accept, see whether training is worthwhile."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -14,7 +14,7 @@ from flows.running import OnPrefect, Runner, worker_settings
 from flows.segment import run_segment
 from flows.segment_elsewhere import SegmentStage, segment_elsewhere
 from flows.stats import run_stats
-from flows.summaries import NightlySummary
+from flows.summaries import IngestSummary, NightlySummary
 from storage.settings import Settings
 from tasks.models import choose_models
 from tasks.report.data import ReportData
@@ -27,15 +27,22 @@ def run_nightly(
     run: Runner,
     next_commands: Sequence[tuple[str, str]] = (),
     segment_stage: SegmentStage = run_segment,
+    after_group: Callable[[IngestSummary], None] | None = None,
 ) -> tuple[NightlySummary, ReportData | None]:
     """Run all stages with one choice of models; the report's figures come along.
 
-    `request.segment_deployment` is for whoever has a Prefect server: see `nightly`.
+    Args:
+        request: What to do; its `segment_deployment` is `nightly`'s affair, which passes the stage.
+        settings: Of the machine.
+        run: What runs the steps.
+        next_commands: What the report says can be done next: commands, and what they do.
+        segment_stage: What segments.
+        after_group: As `run_ingest`.
     """
     choice = run.call(choose_models, **request.models(settings))
     rules = wanted_rules(request, settings, run)
     drops = IngestRequest(dataset=request.dataset, source=request.source)
-    ingested = run_ingest(drops, settings, run)
+    ingested = run_ingest(drops, settings, run, after_group)
     budget_seconds = request.budget_seconds(settings)
     segmented = segment_stage(request.dataset, choice, settings, run, budget_seconds=budget_seconds)
     counted = run_stats(request.dataset, choice, settings, run)
@@ -83,9 +90,9 @@ def nightly(request: NightlyRequest) -> NightlySummary:
             segment_elsewhere,
             deployment=request.segment_deployment,
             silence_seconds=request.segment_silence_seconds,
+            most_seconds=request.segment_most_seconds,
         )
-    summary, _ = run_nightly(request, settings, run, segment_stage=stage)
-    sound_alarm(summary.ingest)
+    summary, _ = run_nightly(request, settings, run, segment_stage=stage, after_group=sound_alarm)
     say_ready(request.dataset, settings, run)
     summary.raise_for_problems()
     return summary

@@ -193,6 +193,15 @@ class NightlyRequest(WorkRequest):
             "or will when it is its turn; then the night goes on without it, and fails at the end.",
         ),
     ] = 3600
+    segment_most_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="Seconds after which the night goes on without the run of "
+            "segment_deployment in any case, and fails at the end.",
+        ),
+    ] = 72_000
 
 
 class MaintainRequest(BaseModel):

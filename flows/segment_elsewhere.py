@@ -40,6 +40,7 @@ def segment_elsewhere(
     budget_seconds: float | None,
     deployment: str,
     silence_seconds: float,
+    most_seconds: float,
 ) -> SegmentSummary:
     """Let a run of another deployment segment what is pending, if anything is, and wait for it.
 
@@ -56,6 +57,7 @@ def segment_elsewhere(
             settings of the other machine.
         deployment: Name of the deployment.
         silence_seconds: As `run_child`.
+        most_seconds: As `run_child`.
     """
 
     def waiting() -> set[str]:
@@ -70,7 +72,7 @@ def segment_elsewhere(
         if due:
             request = request_for(dataset, choice, budget_seconds)
             parameters = {"request": request.model_dump(mode="json", exclude_none=True)}
-            child = run_child(deployment, parameters, run.run_id, silence_seconds)
+            child = run_child(deployment, parameters, run.run_id, silence_seconds, most_seconds)
             run_id, problem = child.run_id, child.problem
             if run_id is not None:
                 done = run.call(read_segmented, settings.root, choice, run_id)

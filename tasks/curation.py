@@ -48,7 +48,7 @@ class CurationSummary:
         return self.new >= self.needed
 
 
-@task(name="count-curated", cache_policy=NO_CACHE)
+@task(name="count-curated", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
 def count_curated(root: str, dataset: str, needed: int, per_label: int = 0) -> CurationSummary:
     """Count the curated masks that are new since the last training, or since one was due.
 

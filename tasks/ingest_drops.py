@@ -128,7 +128,13 @@ def group_drops(drops: Sequence[SealedDrop]) -> Iterator[DropGroup]:
         yield DropGroup(tuple(group))
 
 
-@task(name="ingest-drops", task_run_name="ingest-{group.name}", cache_policy=NO_CACHE)
+@task(
+    name="ingest-drops",
+    task_run_name="ingest-{group.name}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=5,
+)
 def ingest_drops(
     root: str,
     group: DropGroup,

@@ -30,7 +30,7 @@ class PendingImage:
     height_px: int
 
 
-@task(name="list-pending-images", cache_policy=NO_CACHE)
+@task(name="list-pending-images", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
 def list_pending_images(
     root: str, dataset: str, choice: ModelChoice, batch_images: int, limit: int | None = None
 ) -> list[list[PendingImage]]:

@@ -14,7 +14,7 @@ from tasks.models import ModelChoice
 from tasks.report.data import Progress, ReportData, StageTime
 
 
-@task(name="write-report", cache_policy=NO_CACHE)
+@task(name="write-report", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
 def write_report(
     root: str,
     dataset: str,

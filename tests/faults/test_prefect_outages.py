@@ -173,8 +173,8 @@ def test_a_night_whose_end_meets_a_locked_database_is_late(tmp_path, drop, expec
         night = nights.order()
         nights.wait_for_images(3)
         with database_locked(nights, LOCKED_SECONDS):
+            # Batches go on; what comes after them waits until the run's page can be written.
             nights.wait_for_images(PAGES)
-            nights.wait(lambda: rows_of(nights.root) == expected, 300, "rows")
         assert nights.state(night).is_running()
         nights.finish(night)
         nights.finish(nights.order())

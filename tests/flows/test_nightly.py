@@ -37,6 +37,26 @@ def night(mill, **changes):
     return summary, data
 
 
+def test_what_is_told_of_bad_drops_is_told_although_a_later_stage_fails(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    broken = sorted((mill.inbox / "monday").rglob("*.png"))[0]
+    broken.write_bytes(b"no picture")
+    told = []
+
+    def fails(*args, **values):
+        raise RuntimeError("no device")
+
+    with pytest.raises(RuntimeError, match="no device"):
+        run_nightly(
+            mill.request, mill.settings, mill.run(), segment_stage=fails, after_group=told.append
+        )
+    assert [drop.source for summary in told for drop in summary.bad_drops]
+    # The next night knows the drop, and has nothing to tell of it.
+    told.clear()
+    run_nightly(mill.request, mill.settings, mill.run(), after_group=told.append)
+    assert not told
+
+
 def test_a_night_cuts_names_and_counts_what_is_in_the_inbox(mill):
     write_box_drop(mill.inbox / "monday", PICTURES)
     summary, data = night(mill)

@@ -1,6 +1,7 @@
 """Nights whose segments are cut by the worker of another pool, on a real Prefect server."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import patch
 
@@ -109,6 +110,32 @@ def test_without_the_deployment_it_says_how_to_deploy(nights, root, drop):
         nightly(request_of(drop, segment_deployment="segment/absent"))
     assert "expected a deployment segment/absent" in str(failure.value)
     assert "ingest" in stages(root)
+
+
+def test_a_night_does_not_wait_for_ever_for_a_run_that_does_not_end(nights, root, drop):
+    told = "to end within 3 s, found it (Scheduled|Late), and left it to itself: prefect flow-run"
+    with pytest.raises(NotSegmentedError, match=told):
+        nightly(request_of(drop, segment_silence_seconds=600, segment_most_seconds=3))
+    child = children()[0]
+    assert not child.state.is_final()
+    with get_client(sync_client=True) as client:
+        client.delete_flow_run(child.id)
+    assert "ingest" in stages(root) and "segment" not in stages(root)
+
+
+def test_a_run_that_somebody_deletes_is_not_waited_for(nights, root, drop):
+    known = {run.id for run in children()}
+
+    def delete():
+        nights.wait(lambda: children() and children()[0].id not in known, 120, "child")
+        with get_client(sync_client=True) as client:
+            client.delete_flow_run(children()[0].id)
+
+    with ThreadPoolExecutor() as beside, pytest.raises(NotSegmentedError, match="found it deleted"):
+        deleted = beside.submit(delete)
+        nightly(request_of(drop, segment_silence_seconds=600))
+    deleted.result()
+    assert "ingest" in stages(root) and "segment" not in stages(root)
 
 
 def test_with_nothing_to_segment_no_run_is_started(nights, root, drop):

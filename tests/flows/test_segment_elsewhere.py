@@ -36,14 +36,15 @@ def night(mill, monkeypatch, child, **values):
     """The stage, with a function in place of the run of another deployment."""
     asked = []
 
-    def run_child(deployment, parameters, parent_id, silence_seconds):
+    def run_child(deployment, parameters, parent_id, silence_seconds, most_seconds):
         asked.append(parameters["request"])
         return child(parameters["request"])
 
     monkeypatch.setattr(stage, "run_child", run_child)
     summary = stage.segment_elsewhere(
         "boxes", choice_of(mill), mill.settings, InProcess(),
-        budget_seconds=None, deployment="segment/on-ingest", silence_seconds=9, **values,
+        budget_seconds=None, deployment="segment/on-ingest", silence_seconds=9,
+        most_seconds=99, **values,
     )  # fmt: skip
     return summary, asked
 
