@@ -136,6 +136,7 @@ def _failed() -> tuple[type[Exception], ...]:
         *_loaded("vision.finetune.errors", "FinetuneError"),
         *_loaded("tasks.evaluate_model", "NothingMeasuredError"),
         *_loaded("tasks.model_facts", "NotMeasuredAlikeError"),
+        *_loaded("tasks.models", "ModelChangedError"),
         *_loaded("flows.summaries", "DropsFailedError", "QueueProblemError", "TablesDamagedError"),
         *_loaded("deltalake.exceptions", "DeltaError"),
         # Credentials, endpoints, time limits and names of buckets are all BotoCoreErrors.

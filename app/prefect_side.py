@@ -1,6 +1,7 @@
 """What the Prefect server of the present profile says about itself, its workers and its runs."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -42,11 +43,16 @@ class PoolState:
 
 @dataclass(frozen=True)
 class DeploymentState:
-    """A deployment, as FLOW/NAME, with its schedules: their texts, and whether they are on."""
+    """A deployment, as FLOW/NAME, with its schedules: their texts, and whether they are on.
+
+    Attributes:
+        triggers: How many automations that are on start it by events.
+    """
 
     name: str
     schedules: dict[str, bool]
     paused: bool
+    triggers: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class ServerState:
         pools: Its work pools.
         deployments: Its deployments.
         runs: Flow runs that are running, late, or failed in the last days.
+        automations: Names of its automations that are on.
     """
 
     url: str
@@ -79,6 +86,7 @@ class ServerState:
     pools: list[PoolState] = field(default_factory=list)
     deployments: list[DeploymentState] = field(default_factory=list)
     runs: list[RunState] = field(default_factory=list)
+    automations: list[str] = field(default_factory=list)
 
 
 def server_url() -> str | None:
@@ -167,12 +175,17 @@ async def _read(client: "PrefectClient", days: float) -> ServerState:
         workers = await _all(partial(client.read_workers_for_work_pool, pool.name))
         online = sum(worker.status == WorkerStatus.ONLINE for worker in workers)
         pools.append(PoolState(pool.name, online, pool.is_paused))
+    automations = [item for item in await _all(client.read_automations) if item.enabled]
+    started = Counter(
+        getattr(action, "deployment_id", None) for item in automations for action in item.actions
+    )
     flows = {flow.id: flow.name for flow in await _all(client.read_flows)}
     deployments = [
         DeploymentState(
             f"{flows.get(item.flow_id, '?')}/{item.name}",
             {_schedule(schedule.schedule): schedule.active for schedule in item.schedules},
             item.paused,
+            started[item.id],
         )
         for item in await _all(client.read_deployments)
     ]
@@ -183,6 +196,7 @@ async def _read(client: "PrefectClient", days: float) -> ServerState:
         pools=sorted(pools, key=lambda pool: pool.name),
         deployments=sorted(deployments, key=lambda item: item.name),
         runs=await _runs(client, flows, days),
+        automations=sorted(item.name for item in automations),
     )
 
 

@@ -17,10 +17,11 @@ import numpy.typing as npt
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.errors import ObjectNotFoundError
+from storage.errors import ObjectNotFoundError, UnitWithdrawnError
 from storage.lake import Lake
 from storage.objects import ObjectStore, open_store
 from storage.session import connect
+from storage.unfinished import give_up_unit
 from storage.units import unit_id
 from tasks.attempts import Attempts
 from tasks.image_inspection import image_failure
@@ -83,21 +84,6 @@ class Refusal:
     value: str
 
 
-class AttemptsDifferError(RuntimeError):
-    """An image failed now, but not when an earlier attempt stored what fails in its batch.
-
-    Attributes:
-        file_name: The image.
-    """
-
-    def __init__(self, file_name: str, reason: str) -> None:
-        self.file_name = file_name
-        super().__init__(
-            f"{file_name} fails ({reason}), but did not in an attempt that ended too early; "
-            "run the same command again"
-        )
-
-
 @task(name="segment-batch", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=10)
 def segment_batch(
     batch: Sequence[PendingImage],
@@ -147,6 +133,15 @@ def segment_batch(
     device = models.segmenter.device_name
     device_seconds = work.held_seconds * (1 if device == "cpu" else compute.accelerators)
     refused = _store_refusals(lake, unit, life, found)
+    if refused is None:
+        # What is known now replaces what an attempt that died had settled.
+        give_up_unit(lake, unit, life)
+        life = lake.life(unit)
+        if life is None:
+            return BatchSummary(0, 0, 0)
+        refused = _store_refusals(lake, unit, life, found)
+    if refused is None:
+        raise UnitWithdrawnError(unit)
     cut = {
         image: of
         for image, of in found.items()
@@ -187,11 +182,14 @@ def segment_batch(
 
 def _store_refusals(
     lake: Lake, unit: str, life: int, found: Mapping[PendingImage, Segments | Refusal]
-) -> set[PendingImage]:
+) -> set[PendingImage] | None:
     """Store which images are set aside, and return them.
 
     It is stored first and stays: another attempt at the same unit, which may have refused others,
     may have stored it before.
+
+    Returns:
+        Those that are set aside; None if now an image fails that had not failed then.
     """
     refused = {image: of for image, of in found.items() if isinstance(of, Refusal)}
     rows = [refusal_row(image, refusal.rule, refusal.value) for image, refusal in refused.items()]
@@ -200,10 +198,7 @@ def _store_refusals(
     with connect(lake) as session:
         stored = session.execute(_REFUSED_FILES, {"unit_id": unit}).fetchall()
     settled = {image for image in found if (image.file_name,) in stored}
-    if more := refused.keys() - settled:
-        image = next(iter(more))
-        raise AttemptsDifferError(image.file_name, refused[image].value)
-    return settled
+    return settled if refused.keys() <= settled else None
 
 
 def segment_images(models: LoadedModels, images: Sequence[Pixels]) -> list[Segments]:

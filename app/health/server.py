@@ -49,6 +49,7 @@ def check_server() -> tuple[list[Finding], ServerState | None]:
         _version(state),
         *_pools(state, wanted.get("deployments", [])),
         *_deployments(state, wanted.get("deployments", [])),
+        *_automations(state, wanted.get("deployments", [])),
     ], state
 
 
@@ -82,9 +83,32 @@ def _pools(state: ServerState, wanted: list[dict[str, Any]]) -> list[Finding]:
     return found
 
 
+def _automations(state: ServerState, wanted: list[dict[str, Any]]) -> list[Finding]:
+    """What starts deployments by events, and what ends runs whose machine died."""
+    # It imports much of Prefect.
+    from deployments.automations import ZOMBIE_RUNS
+
+    found = []
+    there = {item.name: item for item in state.deployments}
+    for item in wanted:
+        name = _name_of(item)
+        should = sum(trigger.get("enabled", True) for trigger in item.get("triggers", []))
+        if name in there and there[name].triggers < should:
+            told = f"no event starts {name}: its trigger is missing or off"
+            found.append(problem("triggers", told, _DEPLOY))
+    if ZOMBIE_RUNS not in state.automations:
+        told = f"{ZOMBIE_RUNS!r} is missing or off: a run whose machine died stays Running"
+        found.append(problem("automations", told, "segmill provision"))
+    return found or [ok("automations", f"{len(state.automations)} on")]
+
+
+def _name_of(wanted: dict[str, Any]) -> str:
+    return f"{wanted['entrypoint'].rpartition('.')[2]}/{wanted['name']}"
+
+
 def _deployments(state: ServerState, wanted: list[dict[str, Any]]) -> list[Finding]:
     there = {item.name: item for item in state.deployments}
-    names = [f"{item['entrypoint'].rpartition('.')[2]}/{item['name']}" for item in wanted]
+    names = [_name_of(item) for item in wanted]
     found = []
     if missing := [name for name in names if name not in there]:
         found.append(problem("deployments", f"missing: {', '.join(missing)}", _DEPLOY))

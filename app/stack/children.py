@@ -154,6 +154,8 @@ class Children:
         # What a worker had started may be in a session of its own.
         deadline = time.monotonic() + _KILL_SECONDS
         while (left := self._left()) and time.monotonic() < deadline:
+            # While others ended these may have started more.
+            self._seen |= descendants(*(key.pid for key in left))
             kill(left)
             time.sleep(_POLL_SECONDS)
         for child in self._children:

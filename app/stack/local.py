@@ -23,6 +23,8 @@ _STEP_SECONDS = 180.0
 _WORKER_SECONDS = 120.0
 _HOST = "127.0.0.1"
 _DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+# Address, user and password of it, by their newer and older names.
+_OF_DATABASE = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
 
 SERVER_SETTINGS = {
     # Runs lease their place among those of their deployment. In memory, where the server keeps
@@ -84,13 +86,12 @@ class StackPlan:
         chosen["PYTHONPATH"] = os.pathsep.join(paths)
         defaults = SERVER_SETTINGS | WORKER_SETTINGS | {"DO_NOT_TRACK": "1"}
         found = defaults | dict(os.environ) | chosen
-        found.pop(_DATABASE, None)
-        return found
+        return {name: value for name, value in found.items() if not name.startswith(_OF_DATABASE)}
 
     def server_environment(self) -> dict[str, str]:
         """The variables of the server."""
-        database = self.database or os.environ.get(_DATABASE)
-        return self.environment() | ({_DATABASE: database} if database else {})
+        given = {name: value for name, value in os.environ.items() if name.startswith(_OF_DATABASE)}
+        return self.environment() | given | ({_DATABASE: self.database} if self.database else {})
 
 
 def port_is_taken(port: int) -> bool:

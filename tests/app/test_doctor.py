@@ -115,6 +115,32 @@ def test_models_that_are_not_there_are_named(ask, here, monkeypatch):
         assert [item[0] for item in ask(check)] == [state], check
 
 
+def test_files_of_training_and_gate_are_read(ask, here, monkeypatch):
+    assert ask("gate") == ask("training") == []
+    monkeypatch.setenv("SEGMILL_GATE", str(here / "missing.yaml"))
+    monkeypatch.setenv("SEGMILL_TRAIN_CONFIG", str(here / "train.yaml"))
+    (here / "train.yaml").write_text("optimiser: {lr: 1e-4}")
+    ((state, found, do),) = ask("gate")
+    assert (state, do) == ("problem", "correct SEGMILL_GATE")
+    assert "missing.yaml" in found
+    ((state, found, do),) = ask("training")
+    assert (state, "optimizer" in found) == ("problem", True)
+    (here / "train.yaml").write_text("model: {base: demo}")
+    assert ask("training") == [("ok", f"{here / 'train.yaml'} (from demo)", "")]
+
+
+def test_files_that_workers_would_look_for_elsewhere_are_named(ask, here, monkeypatch):
+    monkeypatch.chdir(here)
+    (here / "labels.yaml").write_text("labels: [{name: box, prompts: [a box]}]")
+    monkeypatch.setenv("SEGMILL_LABELS", "labels.yaml")
+    monkeypatch.setenv("SEGMILL_MODEL", "file:mine.safetensors")
+    found = [text for state, text, _ in ask("settings") if state == "warning"]
+    assert found == [
+        "SEGMILL_MODEL is a relative path, mine.safetensors",
+        "SEGMILL_LABELS is a relative path, labels.yaml",
+    ]
+
+
 def test_rules_are_read_and_compared_with_the_labels(ask, here, monkeypatch):
     assert ask("rules") == []
     monkeypatch.setenv("SEGMILL_CURATION_RULES", "curation")

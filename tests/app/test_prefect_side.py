@@ -89,7 +89,9 @@ def test_a_server_that_asks_for_a_password_and_has_nothing_yet(tmp_path, monkeyp
             "problem",
             "problem",
         ]
+        assert found["automations"][2] == "segmill provision"
         run([sys.executable, "-m", "app.cli", "provision"], environment)
+        assert findings(environment)["automations"][0] == "ok"
         state, text, do = findings(environment)["pool cpu"]
         assert (state, "no worker is online" in text) == ("problem", True)
         assert "prefect worker start --pool cpu" in do

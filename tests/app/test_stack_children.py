@@ -8,7 +8,7 @@ import time
 import pytest
 
 from app.stack.children import ChildDiedError, Children, EndAskedError
-from app.stack.descendants import alive, descendants
+from app.stack.descendants import _table, alive, descendants
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); "
 AWAY = (
@@ -118,3 +118,24 @@ def test_what_cannot_be_killed_is_told_and_not_waited_for(children, tmp_path, mo
         assert children.stop(1) == [below.pid]
     finally:
         os.kill(below.pid, signal.SIGKILL)
+
+
+def test_what_a_run_starts_after_its_worker_has_ended_is_ended_too(children, lines, tmp_path):
+    """Runs have sessions of their own, and other processes take their time to end."""
+    run = (
+        "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "time.sleep(3); "
+        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
+        "start_new_session=True).pid, flush=True); time.sleep(600)"
+    )
+    worker = (
+        f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {run!r}], "
+        "start_new_session=True); print('at work', flush=True); time.sleep(600)"
+    )
+    python(children, tmp_path, STUBBORN + "time.sleep(600)", "server")
+    python(children, tmp_path, worker, "worker")
+    until(lambda: ("worker", "at work") in lines)
+    children.check()
+    assert children.stop(6) == []
+    (late,) = [int(line) for name, line in lines if name == "worker" and line.isdigit()]
+    assert late not in {key.pid for key in _table()}

@@ -34,5 +34,9 @@ def test_only_the_server_is_told_of_its_database(plan, monkeypatch, given):
         monkeypatch.delenv(name, raising=False)
     else:
         monkeypatch.setenv(name, address)
+    password, older = "PREFECT_SERVER_DATABASE_PASSWORD", "PREFECT_API_DATABASE_CONNECTION_URL"
+    for variable in (password, older):
+        monkeypatch.setenv(variable, "secret")
     assert plan.server_environment()[name] == address
-    assert name not in plan.environment()
+    assert plan.server_environment()[password] == "secret"
+    assert not {name, password, older} & plan.environment().keys()

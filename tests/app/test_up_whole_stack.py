@@ -91,7 +91,7 @@ def test_a_drop_becomes_segments_and_ctrl_c_leaves_nothing_behind(environment, t
         )
         assert doctor.returncode == 0, doctor.stdout
         states = {item["check"]: item["state"] for item in json.loads(doctor.stdout)["findings"]}
-        for check in ("server", "pool cpu", "pool gpu", "deployments", "clock"):
+        for check in ("server", "pool cpu", "pool gpu", "deployments", "automations", "clock"):
             assert states[check] == "ok", doctor.stdout
         told = json.loads(status.stdout)
         assert told["images"] == 2

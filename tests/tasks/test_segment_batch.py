@@ -6,6 +6,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from storage.errors import UnitWithdrawnError
 from storage.lake import Lake
 from storage.objects import open_store
 from storage.session import connect
@@ -110,10 +111,10 @@ def quarantined(root):
         ).fetchall()
 
 
-def segmented(root):
+def segmented(root, table="segments"):
     with connect(Lake.open(root)) as session:
         rows = session.execute(
-            "SELECT image_id, count(*) FROM segments WHERE params_id = 'params-2' GROUP BY ALL"
+            f"SELECT image_id, count(*) FROM {table} WHERE params_id = 'params-2' GROUP BY ALL"
         ).fetchall()
     return dict(rows)
 
@@ -218,7 +219,7 @@ def test_what_was_set_aside_stays_so_when_the_next_attempt_would_not(
     )
 
 
-def test_what_fails_only_after_others_were_settled_fails_the_batch(
+def test_what_fails_only_after_others_were_settled_is_set_aside(
     filled, batch, bad_pixels, monkeypatch
 ):
     append = Lake.append_units
@@ -232,11 +233,29 @@ def test_what_fails_only_after_others_were_settled_fails_the_batch(
         patched.setattr(Lake, "append_units", dies)
         with pytest.raises(KilledHereError):
             run(filled.root, batch, NestedSegmenter())
-    with pytest.raises(module.AttemptsDifferError, match=batch[0].file_name):
-        run(filled.root, batch, SegmenterThatFails(bad_pixels))
-    assert not segmented(filled.root)
-    run(filled.root, batch, NestedSegmenter())
-    assert len(segmented(filled.root)) == len(batch)
+    run(filled.root, batch, SegmenterThatFails(bad_pixels))
+    assert set(segmented(filled.root)) == {image.image_id for image in batch[1:]}
+    assert [file for file, _, _ in quarantined(filled.root)] == [batch[0].file_name]
+    assert run(filled.root, batch, NestedSegmenter()).images == 0
+
+
+def test_who_works_on_a_batch_that_is_given_up_commits_nothing_of_it(
+    filled, batch, bad_pixels, monkeypatch
+):
+    append = Lake.append_units
+
+    def is_overtaken(lake, name, rows, *of_unit):
+        if name == "segments":
+            monkeypatch.setattr(Lake, "append_units", append)
+            run(filled.root, batch, SegmenterThatFails(bad_pixels))
+        return append(lake, name, rows, *of_unit)
+
+    monkeypatch.setattr(Lake, "append_units", is_overtaken)
+    with pytest.raises(UnitWithdrawnError):
+        run(filled.root, batch, NestedSegmenter())
+    assert set(segmented(filled.root)) == {image.image_id for image in batch[1:]}
+    assert len(quarantined(filled.root)) == 1
+    assert segmented(filled.root, "stored.segments") == segmented(filled.root)
 
 
 def seconds_of(root):
