@@ -206,8 +206,11 @@ def evaluation(reference: str, seeds: range) -> Evaluation:
     prompted, segmenter = load_prompted(reference), load_segmenter(reference, "demo")
     values: dict[str, Values] = {}
     for sample in held_out(NEW, seeds):
-        clicked = evaluate_prompts(prompted, [sample], (1,), ("centre",)).iou(1)
-        of_page: Values = {"miou@1.centre": tuple(clicked.tolist())}
+        clicked = evaluate_prompts(prompted, [sample], (1,), ("centre",))
+        of_page: Values = {
+            "miou@1.centre": tuple(clicked.iou(1).tolist()),
+            "miou@1.centre.oracle": tuple(clicked.iou(1, oracle=True).tolist()),
+        }
         of_page |= automatic_values(segmenter, sample)
         for name, numbers in of_page.items():
             values.setdefault(name, {})[sample.image_id] = numbers

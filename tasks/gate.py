@@ -125,6 +125,13 @@ def _passes(rule: Improve | Hold, found: MeanDifference, live_mean: float) -> tu
         if gain < rule.min_gain:
             return False, f"less than the {rule.min_gain:g} that is asked for"
         return True, "better" + (" by more than noise" if rule.beyond_noise else "")
+    if rule.better == "same" and rule.relative:
+        factor = 1 + rule.tolerance
+        least, most = sorted((live_mean / factor, live_mean * factor))
+        told = f"{least:.4g} to {most:.4g}, which is tolerated"
+        if not least <= live_mean + gain <= most:
+            return False, f"outside {told}"
+        return True, f"within {told}"
     tolerance = rule.tolerance * (abs(live_mean) if rule.relative else 1)
     worse = abs(gain) if rule.better == "same" else -gain
     kind = "another" if rule.better == "same" else "worse"

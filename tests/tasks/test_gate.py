@@ -27,6 +27,7 @@ def gate(*rules, **values):
 
 IMPROVE = {"metric": "iou", "must": "improve"}
 HOLD = {"metric": "iou", "must": "hold", "tolerance": 0.02}
+ALIKE = HOLD | {"better": "same", "relative": True, "tolerance": 1.0}
 NOISE = np.random.default_rng(1).normal(0, 0.05, IMAGES)
 NOISE -= NOISE.mean()
 
@@ -50,6 +51,11 @@ NOISE -= NOISE.mean()
         (HOLD | {"better": "same"}, 0.03, False, "another by more"),
         (HOLD | {"better": "same"}, -0.03, False, "another by more"),
         (HOLD | {"better": "same"}, -0.01, True, "not another"),
+        (ALIKE, 0.49, True, "within 0.25 to 1, which is tolerated"),
+        (ALIKE, 0.51, False, "outside 0.25 to 1"),
+        (ALIKE, -0.24, True, "within"),
+        (ALIKE, -0.26, False, "outside"),
+        (ALIKE | {"tolerance": 0.25}, -0.11, False, "outside 0.4 to 0.625"),
         (HOLD | {"relative": True}, -0.009, True, "0.01"),
         (HOLD | {"relative": True}, -0.011, False, "worse by more than the 0.01"),
     ],
@@ -151,8 +157,8 @@ def test_the_gate_that_ships_lets_a_better_model_pass_and_a_worse_one_not():
     better = {"miou_at_1.centre": metric(0.6 + NOISE)}
     assert decide(load_gate(), evaluation("new", **better), live).verdict == "promote"
     assert decide(load_gate(), evaluation("same"), live).verdict == "refuse"
-    for name, bad in (("ar@1000", 0.4), ("empty_share", 0.6), ("masks_per_image", 0.9),
-                      ("masks_per_image", 0.1)):  # fmt: skip
+    for name, bad in (("ar@1000", 0.4), ("empty_share", 0.6), ("masks_per_image", 1.1),
+                      ("masks_per_image", 0.2)):  # fmt: skip
         worse = better | {name: metric(np.full(IMAGES, bad))}
         decision = decide(load_gate(), evaluation("new", **worse), live)
         assert [rule.metric for rule in decision.rules if not rule.passed] == [name]
