@@ -198,6 +198,19 @@ def test_one_image_in_two_documents_has_the_masks_of_both(tmp_path):
     assert len(read_folder(tmp_path).images[0].rles) == 3
 
 
+def test_objects_that_two_documents_list_are_learnt_once(tmp_path):
+    """instances and person_keypoints of COCO have the same people."""
+    shapes = write_picture(tmp_path / "1.png", 1)
+    listed = {"instances.json": (shapes, ("box",)), "keypoints.json": (shapes[1:], ("person",))}
+    for name, (masks, names) in listed.items():
+        (tmp_path / name).write_text(json.dumps(document([("1.png", masks, {})], names)))
+
+    (image,) = read_folder(tmp_path).images
+
+    assert list(image.rles) == [mask_to_rle(mask) for mask in shapes]
+    assert image.labels == ("box", "box", "box")
+
+
 def test_near_duplicates_form_a_group(tmp_path):
     entries = []
     for name, seed in (("a", 1), ("b", 2), ("copy_of_a", 1), ("c", 3)):

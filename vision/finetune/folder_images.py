@@ -82,9 +82,7 @@ def read_folder(folder: Path) -> FolderImages:
                 images[image.image_id] = image
             elif (known.height_px, known.width_px) == (image.height_px, image.width_px):
                 # COCO keeps instances, keypoints, ... of the same images in several documents.
-                images[image.image_id] = replace(
-                    known, rles=known.rles + image.rles, labels=known.labels + image.labels
-                )
+                images[image.image_id] = _together(known, image)
             else:
                 problems.append(f"{name}: {image.image_id} has another size in another document")
     if not images:
@@ -173,6 +171,17 @@ def _images_of(
             rles=rles,
             labels=labels,
         )
+
+
+def _together(known: TrainingImage, image: TrainingImage) -> TrainingImage:
+    """The objects of an image that two documents list; the same mask is the same object."""
+    pairs = zip(image.rles, image.labels, strict=True)
+    new = [(rle, label) for rle, label in pairs if rle not in known.rles]
+    return replace(
+        known,
+        rles=known.rles + tuple(rle for rle, _ in new),
+        labels=known.labels + tuple(label for _, label in new),
+    )
 
 
 def _named_split(image: CocoImage, document: Path, file: Path, folder: Path) -> str | None:
