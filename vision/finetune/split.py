@@ -14,6 +14,9 @@ from vision.finetune.training_images import TrainingImage
 
 _Item = TypeVar("_Item", int, str)
 
+_MOST_OVER = 1.5
+"""Groups are taken whole, so that validation may get so many times as many images as wanted."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -55,14 +58,15 @@ def split_images(
     """Divide images; each is looked at once, without its pixels.
 
     Where the data says which images are for validation, that is done, but for images whose group
-    is learnt from. Else whole groups are drawn.
+    is learnt from. Else whole groups are drawn, and what is not drawn is learnt from.
 
     Args:
         images: All of them.
         val_share: Share of the images to validate on, 0 to 0.5; at least one group is taken, and
             one left.
         seed: Of the draw.
-        max_val_images: Validation gets no more than these.
+        max_val_images: Validation gets no more than these. Where the data gives it more, or a
+            single group has more, the others are not used.
 
     Raises:
         TrainingDataError: There is nothing to learn from, all images are of one group and some are
@@ -104,7 +108,10 @@ def split_images(
     if any(fact.split for fact in facts.values()):
         train, val = _given(facts, notes)
     else:
-        train, val = _drawn(facts, val_share, seed)
+        train, val = _drawn(facts, val_share, seed, max_val_images)
+        if _MOST_OVER * math.ceil(val_share * len(facts)) > max_val_images:
+            # A run that began when images beyond the bound went unused must not go on with these.
+            digest.update(repr(val).encode())
     if not train:
         raise TrainingDataError("there is nothing to learn from: all images are for validation")
     if not val:
@@ -136,7 +143,9 @@ def _given(facts: dict[int, _Facts], notes: list[str]) -> tuple[list[int], list[
     return sorted(train), sorted(val)
 
 
-def _drawn(facts: dict[int, _Facts], share: float, seed: int) -> tuple[list[int], list[int]]:
+def _drawn(
+    facts: dict[int, _Facts], share: float, seed: int, max_images: int
+) -> tuple[list[int], list[int]]:
     members: dict[str, list[int]] = {}
     for place, fact in facts.items():
         members.setdefault(fact.group, []).append(place)
@@ -149,9 +158,9 @@ def _drawn(facts: dict[int, _Facts], share: float, seed: int) -> tuple[list[int]
             "data.val_share to 0 to train without validation"
         )
     order = _in_random_order(members, seed)
-    wanted = math.ceil(share * len(facts))
+    wanted = min(math.ceil(share * len(facts)), max_images)
     # A group that is too large waits for another draw, so that enough is left to learn.
-    most = min(1.5 * wanted, len(facts) - 1)
+    most = min(_MOST_OVER * wanted, max_images, len(facts) - 1)
     val: list[int] = []
     for group in order:
         if len(val) < wanted and len(val) + len(members[group]) <= most:
