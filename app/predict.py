@@ -108,6 +108,11 @@ def predict(
     if points or boxes or mask:
         if len(paths) != 1:
             raise typer.BadParameter("clicks, boxes and masks are of one --image")
+        if clip_model is not None or labels is not None or preset is not None:
+            raise typer.BadParameter(
+                "--clip-model, --labels and --preset are of whole images; leave them out with "
+                "clicks, boxes and masks"
+            )
         predict_prompted(
             paths[0],
             paths[0].name,
