@@ -7,8 +7,8 @@ from vision.finetune import TrainingDataError, TrainingImage
 from vision.finetune.split import split_images
 
 
-def image(name, group=None, split=None, rles=(b"1",), labels=(), weight=1.0):
-    return TrainingImage(name, lambda: None, 1, 1, rles, labels, weight, group, split)
+def image(name, group=None, split=None, rles=(b"1",), labels=(), weight=1.0, vouched=None):
+    return TrainingImage(name, lambda: None, 1, 1, rles, labels, weight, group, split, vouched)
 
 
 def split(images, share=0.2, seed=0, most=1000):
@@ -126,6 +126,49 @@ def test_a_validation_that_is_given_is_bounded_too():
     assert (len(found.train), len(found.val)) == (10, 7)
 
 
+def test_validation_is_on_images_with_masks_that_somebody_vouches_for():
+    """A tenth of these: people's masks are what is best to learn from, too."""
+    images = [image(f"i{n}", vouched=None if n % 10 == 0 else ()) for n in range(200)]
+
+    found = split(images, 0.1)
+
+    assert len(found.val) == 2
+    assert all(place % 10 == 0 for place in found.val)
+    assert len(found.train) == 198
+
+
+def test_what_is_like_a_validation_image_is_not_learnt_from():
+    images = [image(f"i{n}", f"g{n // 2}", vouched=() if n % 2 else (0,)) for n in range(40)]
+
+    found = split(images, 0.1)
+
+    assert len(found.val) == 2
+    assert all(place % 2 == 0 for place in found.val)
+    assert set(range(40)) - set(found.train) == {p + more for p in found.val for more in (0, 1)}
+
+
+def test_a_validation_that_is_given_looks_at_vouched_images_too():
+    images = [
+        image("a", split="train"),
+        image("b", split="val"),
+        image("c", split="val", vouched=()),
+    ]
+
+    assert split(images).val == (1,)
+    assert split([images[0], images[2]]).val == (1,)
+
+
+def test_where_nobody_vouches_for_a_mask_all_images_may_validate():
+    images = [image(f"i{n}") for n in range(50)]
+    ruled = [image(f"i{n}", vouched=()) for n in range(50)]
+
+    found = split(ruled)
+
+    assert (found.train, found.val) == (split(images).train, split(images).val)
+    assert found.digest == split(images).digest
+    assert "nobody vouches" in found.notes[0]
+
+
 @pytest.mark.parametrize("images", [[], [image("a", rles=())]])
 def test_nothing_to_learn_from_is_told(images):
     with pytest.raises(TrainingDataError, match="nothing to learn from"):
@@ -170,6 +213,8 @@ def test_the_digest_tells_data_apart():
     assert split([*images[:2], training_image(2, weight=2.0)]).digest != digest
     assert split([*images[:2], training_image(2, rles=images[0].rles)]).digest != digest
     assert split([training_image(1), training_image(0), training_image(2)]).digest != digest
+    assert split([*images[:2], training_image(2, vouched=(1,))]).digest != digest
+    assert split([*images[:2], training_image(2, vouched=())]).digest != digest
 
 
 def test_the_digest_tells_where_the_bound_of_validation_divides_otherwise():
