@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 def predict(
     output_dir: Annotated[Path, typer.Option(help="Folder to write to.")],
     image: Annotated[
-        list[Path] | None, typer.Option(help="An image; can be given several times.", exists=True)
+        list[Path] | None,
+        typer.Option(help="An image; can be given several times.", exists=True, dir_okay=False),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--dir", help="A folder of images.", file_okay=False, exists=True)
@@ -94,20 +95,24 @@ def predict(
     """
     from app.terminal import stage_progress
     from flows.requests import ModelRequest
-    from tasks.drop_images import is_image
     from tasks.models import Compute, choose_models, load_models
     from tasks.segment_batch import segment_images
     from vision.images import ImageError, decode_image
 
     paths = list(image or ())
     if folder is not None:
-        paths += sorted(path for path in folder.iterdir() if is_image(path.name))
+        paths += images_in(folder)
     if not paths:
         raise typer.BadParameter("give --image or --dir with at least one image")
     settings = settings_for(root)
     if points or boxes or mask:
         if len(paths) != 1:
             raise typer.BadParameter("clicks, boxes and masks are of one --image")
+        if clip_model is not None or labels is not None or preset is not None:
+            raise typer.BadParameter(
+                "--clip-model, --labels and --preset are of whole images; leave them out with "
+                "clicks, boxes and masks"
+            )
         predict_prompted(
             paths[0],
             paths[0].name,
@@ -134,7 +139,7 @@ def predict(
         for done, (path, name) in enumerate(zip(paths, output_names(paths), strict=True), start=1):
             try:
                 decoded = decode_image(path.read_bytes(), settings.max_image_px)
-            except ImageError as error:
+            except (ImageError, OSError) as error:
                 say(f"{path}: {error}")
                 refused += 1
             else:
@@ -148,6 +153,20 @@ def predict(
         say(f"{plural(masks, 'segment')} on {plural(len(results), 'image')} in {output_dir}", quiet)
     if refused:
         raise typer.Exit(FINDINGS)
+
+
+def images_in(folder: Path) -> list[Path]:
+    """What may be an image by its name, sorted, but for folders and the like."""
+    from tasks.drop_images import is_image
+
+    return sorted(path for path in folder.iterdir() if is_image(path.name) and _may_be_file(path))
+
+
+def _may_be_file(path: Path) -> bool:
+    try:
+        return path.is_file() or not path.exists()  # a link to nothing is told when it is read
+    except OSError:
+        return True  # so is what it may not look at
 
 
 def output_names(paths: Sequence[Path]) -> list[str]:

@@ -9,7 +9,6 @@ import typer
 
 from app.options import (
     FINDINGS,
-    Dataset,
     DryRun,
     Json,
     Quiet,
@@ -56,7 +55,12 @@ def train(
             help="With --data: where the model goes. \\[default: trained]", show_default=False
         ),
     ] = None,
-    dataset: Dataset = "default",
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="The dataset the images belong to. \\[default: default]", show_default=False
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -104,6 +108,8 @@ def train(
     if data is None and output is not None:
         raise typer.BadParameter("--output is of --data; a dataset's model is registered")
     if data is not None:
+        if dataset is not None:
+            raise typer.BadParameter("--dataset is of the tables; leave out --data, or this")
         if promote or gate:
             raise typer.BadParameter("--promote measures images of the tables; leave out --data")
         _train_on_folder(chosen, data, output or Path("trained"), settings, as_json, quiet, dry_run)
@@ -111,7 +117,11 @@ def train(
     if gate and not promote:
         raise typer.BadParameter("--gate is of --promote")
     request = FinetuneRequest(
-        dataset=dataset, model=model, config=file, overrides=tuple(overrides or ()), gate=gate
+        dataset="default" if dataset is None else dataset,
+        model=model,
+        config=file,
+        overrides=tuple(overrides or ()),
+        gate=gate,
     )
     if dry_run:
         _show_plan(chosen, request, settings, as_json, quiet)

@@ -41,6 +41,7 @@ def training_images(
 
     Near-duplicates form a group; those of images that are held back are left out, as the model
     would be measured on what it has learnt. An image counts as much as its masks do in the mean.
+    Nobody vouches for masks that rules accepted.
 
     Args:
         root: The data root.
@@ -64,6 +65,7 @@ def training_images(
             labels=tuple(mask.label for mask in sample.masks),
             weight=_weight(sample),
             group=groups.get(sample.image_id),
+            vouched=_vouched(sample),
         )
         for sample in samples
     ]
@@ -72,6 +74,12 @@ def training_images(
 
 def _weight(sample: TrainingSample) -> float:
     return float(np.mean([mask.weight for mask in sample.masks]))
+
+
+def _vouched(sample: TrainingSample) -> tuple[int, ...] | None:
+    """Places of the masks that people made or confirmed; None if these are all."""
+    places = [place for place, mask in enumerate(sample.masks) if mask.source != "rules"]
+    return None if len(places) == len(sample.masks) else tuple(places)
 
 
 def _looks_held_back(samples: Sequence[TrainingSample], held_back: Sequence[str]) -> set[str]:

@@ -335,6 +335,26 @@ def test_predict_writes_an_overlay_and_a_coco_document(segmill, drop, tmp_path):
     assert "bad.png" in answer.err
 
 
+def test_predict_goes_on_after_what_it_cannot_read(segmill, drop):
+    images = drop / "images"
+    (images / "a.png").mkdir()
+    (images / "b.png").symlink_to("/proc/self/mem")  # a file of which the first byte is an error
+    (images / "c.png").symlink_to(images / "nothing.png")
+    answer = segmill("predict", "--dir", images, "--output-dir", "out", "--json")
+    assert answer.code == 1
+    assert [Path(image["image"]).name for image in answer.json()["images"]] == ["p1.png", "p2.png"]
+    told = answer.err.replace("\n", "")
+    assert "b.png: [Errno 5]" in told
+    assert "c.png: [Errno 2]" in told
+    assert "a.png" not in told
+
+
+def test_predict_takes_no_folder_for_an_image(segmill, drop):
+    answer = segmill("predict", "--image", drop / "images", "--output-dir", "out")
+    assert answer.code == 2
+    assert "is a directory" in answer.err
+
+
 def test_predict_keeps_images_of_the_same_name_apart(segmill, drop, tmp_path):
     write_box_drop(tmp_path / "other", PICTURES[1:])
     arguments = []

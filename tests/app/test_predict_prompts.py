@@ -57,6 +57,9 @@ def test_each_object_gets_masks_a_picture_and_results(command, page, tmp_path):
         (["--multimask"], "are of clicks, boxes and masks"),
         (["--points", "4,4", "--dir", "pages/images"], "are of one --image"),
         (["--mask", "pages/annotations.json"], "expected a mask as PNG"),
+        (["--points", "4,4", "--labels", "nope.yaml"], "are of whole images"),
+        (["--boxes", "1,1,9,9", "--clip-model", "demo"], "are of whole images"),
+        (["--points", "4,4", "--preset", "fast"], "are of whole images"),
     ],
 )
 def test_prompts_that_make_no_sense_are_wrong_use(command, page, arguments, told):

@@ -81,6 +81,7 @@ def test_a_folder_becomes_a_model_without_tables(command, pages, root, tmp_path)
         (["--output", "somewhere"], "--output is of --data"),
         (["--data", "nowhere"], "there is no folder nowhere"),
         (["--data", "pages", "--promote"], "leave out --data"),
+        (["--data", "pages", "--dataset", "default"], "--dataset is of the tables"),
         ([], "no curated mask"),
     ],
 )

@@ -97,12 +97,118 @@ def test_the_comic_layout(tmp_path):
     assert rle_area(found.images[0].rles[2]) == picture(1)[1][2].sum()
 
 
+def a_split_folder(folder, names, name="annotations.json", more=None):
+    """A document and an image for each folder, and what the document says of the images."""
+    for seed, part in enumerate(names):
+        shapes = write_picture(folder / part / f"{seed}.png", seed)
+        tree = document([(f"{seed}.png", shapes, more(part) if more else {})])
+        (folder / part / name).write_text(json.dumps(tree))
+
+
+@pytest.mark.parametrize("name", ["annotations.json", "_annotations.coco.json"])
+@pytest.mark.parametrize(
+    ("folders", "kept", "left_out"),
+    [
+        (("train", "val", "test"), {"train/0.png": "train", "val/1.png": "val"}, "test"),
+        (("train", "valid", "Test"), {"train/0.png": "train", "valid/1.png": "val"}, "test"),
+        (("train", "test2017"), {"train/0.png": "train"}, "test2017"),
+        (("training", "val2017"), {"training/0.png": "train", "val2017/1.png": "val"}, None),
+        (("trains", "valley"), {"trains/0.png": None, "valley/1.png": None}, None),
+    ],
+)  # fmt: skip
+def test_folders_name_splits_and_only_train_is_learnt_from(tmp_path, name, folders, kept, left_out):
+    a_split_folder(tmp_path, folders, name)
+
+    found = read_folder(tmp_path)
+
+    assert {image.image_id: image.split for image in found.images} == kept
+    assert [f"has it in {left_out};" in problem for problem in found.problems] == (
+        [True] if left_out else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("split", "side"),
+    [("train2017", "train"), ("Val2017", "val"), ("valid", "val"), ("test", None), ("dev", None)],
+)
+def test_splits_that_a_document_says_are_read_as_the_tables_do(tmp_path, split, side):
+    splits = {"a": split, "b": "train"}
+    a_split_folder(tmp_path, splits, more=lambda part: {"split": splits[part]})
+
+    found = read_folder(tmp_path)
+
+    sides = {image.image_id: image.split for image in found.images}
+    assert sides == ({"a/0.png": side} if side else {}) | {"b/1.png": "train"}
+    if side is None:
+        assert found.problems == [f"a/0.png: the data has it in {split}; nothing is learnt of it"]
+
+
+def test_documents_named_after_splits(tmp_path):
+    names = ("train.json", "instances_val2017.json", "image_info_test-dev2017.json")
+    for seed, name in enumerate(names):
+        shapes = write_picture(tmp_path / "images" / f"{seed}.png", seed)
+        (tmp_path / name).write_text(json.dumps(document([(f"{seed}.png", shapes, {})])))
+
+    found = read_folder(tmp_path)
+
+    assert {image.image_id: image.split for image in found.images} == {
+        "images/0.png": "train",
+        "images/1.png": "val",
+    }
+    assert "images/2.png: the data has it in test" in found.problems[0]
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_what_one_document_holds_back_no_other_one_brings_in(tmp_path, masks):
+    shapes = [write_picture(tmp_path / f"{seed}.png", seed) for seed in range(2)]
+    plain = document([(f"{seed}.png", shapes[seed], {}) for seed in range(2)])
+    held_back = document([("1.png", shapes[1] if masks else [], {"split": "test"})])
+    (tmp_path / "boxes.json").write_text(json.dumps(plain))
+    (tmp_path / "eggs.json").write_text(
+        json.dumps(held_back | {"categories": [{"id": 1, "name": "egg"}]})
+    )
+
+    assert [image.image_id for image in read_folder(tmp_path).images] == ["0.png"]
+
+
+def test_an_image_on_both_sides_is_on_none(tmp_path):
+    shapes = [write_picture(tmp_path / f"{seed}.png", seed) for seed in range(2)]
+    both = [(f"{seed}.png", shapes[seed], {}) for seed in range(2)]
+    (tmp_path / "train.json").write_text(json.dumps(document(both)))
+    (tmp_path / "val.json").write_text(json.dumps(document(both[1:])))
+
+    found = read_folder(tmp_path)
+
+    assert [(image.image_id, image.split) for image in found.images] == [("0.png", "train")]
+    assert "1.png: the data has it in train and val" in found.problems[0]
+
+
+def test_only_held_out_images_are_nothing_to_learn_from(tmp_path):
+    a_split_folder(tmp_path, ["test"])
+
+    with pytest.raises(TrainingDataError, match=r"nothing to learn from: test/0\.png: .* in test;"):
+        read_folder(tmp_path)
+
+
 def test_one_image_in_two_documents_has_the_masks_of_both(tmp_path):
     shapes = write_picture(tmp_path / "1.png", 1)
     for name, masks in (("boxes.json", shapes[:1]), ("eggs.json", shapes[1:])):
         (tmp_path / name).write_text(json.dumps(document([("1.png", masks, {})])))
 
     assert len(read_folder(tmp_path).images[0].rles) == 3
+
+
+def test_objects_that_two_documents_list_are_learnt_once(tmp_path):
+    """instances and person_keypoints of COCO have the same people."""
+    shapes = write_picture(tmp_path / "1.png", 1)
+    listed = {"instances.json": (shapes, ("box",)), "keypoints.json": (shapes[1:], ("person",))}
+    for name, (masks, names) in listed.items():
+        (tmp_path / name).write_text(json.dumps(document([("1.png", masks, {})], names)))
+
+    (image,) = read_folder(tmp_path).images
+
+    assert list(image.rles) == [mask_to_rle(mask) for mask in shapes]
+    assert image.labels == ("box", "box", "box")
 
 
 def test_near_duplicates_form_a_group(tmp_path):

@@ -7,8 +7,8 @@ from vision.finetune import TrainingDataError, TrainingImage
 from vision.finetune.split import split_images
 
 
-def image(name, group=None, split=None, rles=(b"1",), labels=(), weight=1.0):
-    return TrainingImage(name, lambda: None, 1, 1, rles, labels, weight, group, split)
+def image(name, group=None, split=None, rles=(b"1",), labels=(), weight=1.0, vouched=None):
+    return TrainingImage(name, lambda: None, 1, 1, rles, labels, weight, group, split, vouched)
 
 
 def split(images, share=0.2, seed=0, most=1000):
@@ -92,11 +92,81 @@ def test_images_without_a_side_join_their_group():
     assert (found.train, found.val) == ((0, 3), (1, 2))
 
 
-def test_validation_is_bounded():
-    found = split([image(f"i{n}") for n in range(100)], 0.5, most=7)
+@pytest.mark.parametrize("in_group", [1, 3])
+def test_validation_is_bounded_and_the_others_are_learnt_from(in_group):
+    images = [image(f"i{n}", f"g{n // in_group}") for n in range(100)]
 
-    assert len(found.val) == 7
-    assert len(found.train) == 50
+    found = split(images, 0.5, most=7)
+
+    assert len(found.val) == 7 // in_group * in_group + (in_group == 3)  # i99 is alone
+    assert len(found.train) == 100 - len(found.val)
+
+
+def test_groups_that_are_taken_whole_stay_within_the_bound():
+    images = [image(f"i{n}", f"g{n // 7}") for n in range(140)]
+
+    found = split(images, 0.1, most=20)
+
+    assert (len(found.train), len(found.val)) == (126, 14)
+    found = split(images, 0.11, most=16)  # two groups are too few, three too many
+    assert (len(found.train), len(found.val)) == (126, 14)
+
+
+def test_of_a_group_above_the_bound_some_images_are_looked_at():
+    found = split([image(f"i{n}", f"g{n % 2}") for n in range(40)], 0.1, most=5)
+
+    assert (len(found.train), len(found.val)) == (20, 5)
+
+
+def test_a_validation_that_is_given_is_bounded_too():
+    images = [image(f"i{n}", split="train" if n < 10 else "val") for n in range(30)]
+
+    found = split(images, most=7)
+
+    assert (len(found.train), len(found.val)) == (10, 7)
+
+
+def test_validation_is_on_images_with_masks_that_somebody_vouches_for():
+    """A tenth of these: people's masks are what is best to learn from, too."""
+    images = [image(f"i{n}", vouched=None if n % 10 == 0 else ()) for n in range(200)]
+
+    found = split(images, 0.1)
+
+    assert len(found.val) == 2
+    assert all(place % 10 == 0 for place in found.val)
+    assert len(found.train) == 198
+
+
+def test_what_is_like_a_validation_image_is_not_learnt_from():
+    images = [image(f"i{n}", f"g{n // 2}", vouched=() if n % 2 else (0,)) for n in range(40)]
+
+    found = split(images, 0.1)
+
+    assert len(found.val) == 2
+    assert all(place % 2 == 0 for place in found.val)
+    assert set(range(40)) - set(found.train) == {p + more for p in found.val for more in (0, 1)}
+
+
+def test_a_validation_that_is_given_looks_at_vouched_images_too():
+    images = [
+        image("a", split="train"),
+        image("b", split="val"),
+        image("c", split="val", vouched=()),
+    ]
+
+    assert split(images).val == (1,)
+    assert split([images[0], images[2]]).val == (1,)
+
+
+def test_where_nobody_vouches_for_a_mask_all_images_may_validate():
+    images = [image(f"i{n}") for n in range(50)]
+    ruled = [image(f"i{n}", vouched=()) for n in range(50)]
+
+    found = split(ruled)
+
+    assert (found.train, found.val) == (split(images).train, split(images).val)
+    assert found.digest == split(images).digest
+    assert "nobody vouches" in found.notes[0]
 
 
 @pytest.mark.parametrize("images", [[], [image("a", rles=())]])
@@ -143,3 +213,13 @@ def test_the_digest_tells_data_apart():
     assert split([*images[:2], training_image(2, weight=2.0)]).digest != digest
     assert split([*images[:2], training_image(2, rles=images[0].rles)]).digest != digest
     assert split([training_image(1), training_image(0), training_image(2)]).digest != digest
+    assert split([*images[:2], training_image(2, vouched=(1,))]).digest != digest
+    assert split([*images[:2], training_image(2, vouched=())]).digest != digest
+
+
+def test_the_digest_tells_where_the_bound_of_validation_divides_otherwise():
+    """A run that began when images beyond the bound went unused must not go on with them."""
+    images = [image(f"i{n}") for n in range(100)]
+
+    assert split(images, 0.2, most=30).digest == split(images, 0.2, most=1000).digest
+    assert split(images, 0.2, most=19).digest != split(images, 0.2, most=1000).digest

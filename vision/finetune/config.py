@@ -64,7 +64,8 @@ class DataSection(_Section):
             spawned, so a script that trains with them needs `if __name__ == "__main__"`.
         val_share: Share of the images kept for validation, in whole groups, where no split is
             given; 0 for none. Images of one group cannot be divided.
-        max_val_images: Validation looks at no more than these.
+        max_val_images: Validation gets no more than these; where they are drawn, the others are
+            learnt from.
     """
 
     image_size: Auto | Annotated[int, Field(ge=64, multiple_of=32)] = "auto"

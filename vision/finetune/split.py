@@ -14,6 +14,9 @@ from vision.finetune.training_images import TrainingImage
 
 _Item = TypeVar("_Item", int, str)
 
+_MOST_OVER = 1.5
+"""Groups are taken whole, so that validation may get so many times as many images as wanted."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -47,6 +50,7 @@ class _Facts:
     group: str
     split: str | None
     weight: float
+    vouched: bool
 
 
 def split_images(
@@ -55,14 +59,17 @@ def split_images(
     """Divide images; each is looked at once, without its pixels.
 
     Where the data says which images are for validation, that is done, but for images whose group
-    is learnt from. Else whole groups are drawn.
+    is learnt from. Else whole groups are drawn, and what is not drawn is learnt from. If any image
+    has a mask that somebody vouches for, validation is on such images only, and the share is one of
+    these.
 
     Args:
         images: All of them.
         val_share: Share of the images to validate on, 0 to 0.5; at least one group is taken, and
             one left.
         seed: Of the draw.
-        max_val_images: Validation gets no more than these.
+        max_val_images: Validation gets no more than these. Where the data gives it more, or a
+            single group has more, the others are not used.
 
     Raises:
         TrainingDataError: There is nothing to learn from, all images are of one group and some are
@@ -88,7 +95,7 @@ def split_images(
         for label in image.labels:
             labels[label] = labels.get(label, 0) + 1
         group = image.group if image.group is not None else f"image {image.image_id}"
-        facts[place] = _Facts(group, image.split, image.weight)
+        facts[place] = _Facts(group, image.split, image.weight, image.vouched != ())
     if not facts:
         raise TrainingDataError(
             f"there is nothing to learn from: of {len(seen)} images, none has a mask"
@@ -101,10 +108,22 @@ def split_images(
             f"all masks are labelled {next(iter(labels))}: the model may forget how to cut "
             "other things; add images of these"
         )
+    vouched = {place for place, fact in facts.items() if fact.vouched}
+    if not vouched:
+        notes.append(
+            "nobody vouches for any of the masks: validation compares with what rules accepted, "
+            "and favours the model that cut it out"
+        )
+    elif len(vouched) < len(facts):
+        digest.update(repr(sorted(vouched)).encode())
     if any(fact.split for fact in facts.values()):
         train, val = _given(facts, notes)
+        val = [place for place in val if place in vouched] or val
     else:
-        train, val = _drawn(facts, val_share, seed)
+        train, val = _drawn(facts, vouched or set(facts), val_share, seed, max_val_images)
+        if _MOST_OVER * math.ceil(val_share * len(facts)) > max_val_images:
+            # A run that began when images beyond the bound went unused must not go on with these.
+            digest.update(repr(val).encode())
     if not train:
         raise TrainingDataError("there is nothing to learn from: all images are for validation")
     if not val:
@@ -136,29 +155,32 @@ def _given(facts: dict[int, _Facts], notes: list[str]) -> tuple[list[int], list[
     return sorted(train), sorted(val)
 
 
-def _drawn(facts: dict[int, _Facts], share: float, seed: int) -> tuple[list[int], list[int]]:
+def _drawn(
+    facts: dict[int, _Facts], usable: set[int], share: float, seed: int, max_images: int
+) -> tuple[list[int], list[int]]:
+    groups = {fact.group for fact in facts.values()}
     members: dict[str, list[int]] = {}
-    for place, fact in facts.items():
-        members.setdefault(fact.group, []).append(place)
+    for place in sorted(usable):
+        members.setdefault(facts[place].group, []).append(place)
     if share == 0:
         return list(facts), []
-    if len(members) == 1:
+    if len(groups) == 1:
         raise TrainingDataError(
-            f"all {len(facts)} images are of one group ({next(iter(members))}), which is never "
+            f"all {len(facts)} images are of one group ({groups.pop()}), which is never "
             "divided between training and validation: add images of another group, or set "
             "data.val_share to 0 to train without validation"
         )
     order = _in_random_order(members, seed)
-    wanted = math.ceil(share * len(facts))
+    wanted = min(math.ceil(share * len(usable)), max_images)
     # A group that is too large waits for another draw, so that enough is left to learn.
-    most = min(1.5 * wanted, len(facts) - 1)
+    most = min(_MOST_OVER * wanted, max_images, len(usable) - 1)
     val: list[int] = []
     for group in order:
         if len(val) < wanted and len(val) + len(members[group]) <= most:
             val += members[group]
     val = val or min((members[group] for group in order), key=len)
-    held_out = set(val)
-    return [place for place in facts if place not in held_out], sorted(val)
+    held_out = {facts[place].group for place in val}
+    return [place for place, fact in facts.items() if fact.group not in held_out], sorted(val)
 
 
 def _in_random_order(items: Iterable[_Item], seed: int) -> list[_Item]:
@@ -173,3 +195,5 @@ def _add_to_digest(digest: "hashlib._Hash", image: TrainingImage) -> None:
     for rle in image.rles:
         digest.update(rle if isinstance(rle, bytes) else rle.encode())
         digest.update(b"\0")
+    if image.vouched:
+        digest.update(repr(image.vouched).encode())

@@ -33,6 +33,9 @@ class TrainingImage:
         group: Images of one group (near-duplicates, pages of a book, frames of a video) are never
             divided between training and validation; None for a group of its own.
         split: Where it belongs, if that has been decided.
+        vouched: Places in `rles` of the masks that somebody vouches for; None for all of them. The
+            others are learnt from, but validation looks at them only where no image has such a
+            mask: a model agrees with what it cut out itself.
     """
 
     image_id: str
@@ -44,6 +47,7 @@ class TrainingImage:
     weight: float = 1.0
     group: str | None = None
     split: Literal["train", "val"] | None = None
+    vouched: tuple[int, ...] | None = None
 
 
 def read_pixels(image: TrainingImage) -> Pixels:

@@ -54,7 +54,8 @@ def validate_image(
 ) -> ValidatedImage | Skipped:
     """Click on the objects of an image.
 
-    Of images with many objects some are drawn, the same ones each time.
+    It is asked for the masks that somebody vouches for, or for all if there are none. Of images
+    with many objects some are drawn, the same ones each time.
 
     Args:
         model: sam2's `SAM2Base`.
@@ -70,9 +71,10 @@ def validate_image(
     except UnusableImageError as error:
         return Skipped(image.image_id, str(error))
     height, width = rgb.shape[:2]
-    order = random_of(config.seed, len(image.rles)).permutation(len(image.rles))
+    places = image.vouched or range(len(image.rles))
+    order = random_of(config.seed, len(places)).permutation(len(places))
     truth, squares = [], []
-    for number in sorted(order[: config.validation.masks_per_image].tolist()):
+    for number in sorted(places[n] for n in order[: config.validation.masks_per_image].tolist()):
         try:
             mask = rle_to_mask(image.rles[number], height, width)
         except RleError as error:
