@@ -45,8 +45,8 @@ class Hold(_Part):
         better: Whether higher numbers are better, lower ones, or neither: then the number must stay
             near that of the live model.
         tolerance: How much worse the mean may be, in the unit of the number.
-        relative: Whether the tolerance is a share of the live model's mean instead. Where the number
-            must stay near it, 1 allows half of it to twice as much, and 0.25 four to five quarters.
+        relative: Whether the tolerance is a share of the live model's mean instead. Where the
+            number must stay near it, 1 allows half of it to twice as much.
     """
 
     metric: str = Field(min_length=1)
