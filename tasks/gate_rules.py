@@ -66,7 +66,7 @@ class Gate(_Part):
         confidence: Of the intervals, above 0 and below 1.
         resamples: How often images are drawn for an interval.
         seed: Where the draws begin.
-        min_images: The fewest images that may decide.
+        min_images: The fewest images that may decide, of which those that are alike are one.
     """
 
     rules: tuple[Rule, ...] = Field(min_length=1)
