@@ -92,6 +92,7 @@ def train_model(
         FinetuneError: As `vision.finetune.run.finetune`; it is recorded.
         NoTrainingDataError: If none of the data counts.
         ModelReferenceError: If the model to begin with is gone.
+        VersionGoneError: If the data can no longer be read; `plan_training` plans anew then.
         StorageError: As `ModelStore.put` and `Lake.append`.
     """
     from vision.finetune.run import finetune
@@ -103,19 +104,19 @@ def train_model(
         if progress is not None:
             progress("train", report.step, report.steps, step_detail(report))
 
-    base = local_reference(plan.base, plan.root)
-    model = plan.config.model.model_copy(update={"base": base})
-    config = plan.config.model_copy(update={"model": model})
     lake = Lake.open(plan.root)
-    with TrainingData(lake, dataset=plan.data.dataset, version=plan.data) as data:
-        images, left_out = training_images(plan.root, data, plan.max_image_px)
     store = ModelStore(plan.root)
     made = [model for model in store.models() if model.training_run_id == plan.training_run_id]
     if made:
-        # An attempt on another machine came this far.
+        # An attempt on another machine came this far, and its data may be gone since.
         told = store.config(made[0])["training"]
         _record(lake, plan, "completed", None, steps=told["steps"], loss=told["final_loss"])
         return TrainingSummary(**told | {"model_id": made[0].model_id})
+    base = local_reference(plan.base, plan.root)
+    model = plan.config.model.model_copy(update={"base": base})
+    config = plan.config.model_copy(update={"model": model})
+    with TrainingData(lake, dataset=plan.data.dataset, version=plan.data) as data:
+        images, left_out = training_images(plan.root, data, plan.max_image_px)
     try:
         result = finetune(config, images, plan.folder, on_step=stepped, should_stop=should_stop)
     except (ConfigError, FolderInUseError, MissingExtraError, OtherRunError):

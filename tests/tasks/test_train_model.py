@@ -14,6 +14,7 @@ from examples.comics import write_drop
 from flows.ingest import run_ingest
 from flows.requests import IngestRequest
 from flows.running import InProcess
+from storage.errors import VersionGoneError
 from storage.lake import Lake
 from storage.model_store import ModelStore
 from storage.settings import Settings
@@ -101,6 +102,41 @@ def test_other_data_models_and_settings_are_other_trainings(settings, config, tm
     same = plan_training.fn("comics", config, settings, crossing_id="a" * 64)
     assert same == others[1]
     assert same.masks < others[2].masks
+
+
+def clean_up(settings):
+    """What maintenance does once the files of old versions are older than the retention."""
+    stored = Lake.open(settings.root).table("units")
+    stored.optimize.compact()
+    stored.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+
+
+@pytest.mark.parametrize("crossing_id", [None, "a" * 64])
+def test_a_training_whose_data_is_gone_is_planned_again(settings, config, crossing_id, tmp_path):
+    def plan_again():
+        return plan_training.fn("comics", config, settings, crossing_id=crossing_id)
+
+    add_pages(settings, tmp_path / "more", range(400, 402))
+    first = plan_again()
+    assert plan_again() == first
+    clean_up(settings)
+    with pytest.raises(VersionGoneError, match="'units'"):
+        train_model.fn(first)
+    second = plan_again()
+    assert second.training_run_id != first.training_run_id
+    assert second.folder != first.folder
+    assert (second.masks, second.data.mark) == (first.masks, first.data.mark)
+    assert plan_again() == second
+    done = train_model.fn(second)
+    assert done.model_id is not None
+    # What was made is found, whether its data is there or not.
+    add_pages(settings, tmp_path / "others", range(410, 411))
+    if crossing_id is None:
+        assert plan_again().training_run_id not in (first.training_run_id, second.training_run_id)
+    clean_up(settings)
+    assert train_model.fn(second) == done
+    if crossing_id is not None:
+        assert plan_again() == second
 
 
 def test_planning_alone_writes_nothing(settings, config):
