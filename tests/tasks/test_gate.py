@@ -187,6 +187,12 @@ def test_the_gate_that_ships_lets_a_better_model_pass_and_a_worse_one_not():
         ("confidence: 1.0\nrules: [{metric: x, must: improve}]", "confidence"),
         ("- a\n", "the file"),
         (": : :", "gate.yaml"),
+        ("rules: [{metric: x, must: hold, tolerance: 2024-13-45}]", "month must be in 1..12"),
+        ("rules: [{metric: x, must: hold, tolerance: 0.01, tolerance: 0.5}]",
+         "tolerance is given twice"),
+        ("[rules]: 1", "cannot be a key"),
+        ("rules: &x [*x]", "rules"),
+        ("2024-01-01: 1", "2024-01-01"),
     ],
 )  # fmt: skip
 def test_a_file_of_rules_that_is_wrong_says_where(tmp_path, text, words):
