@@ -19,7 +19,7 @@ from storage.lake import Lake
 from storage.model_store import ModelStore
 from storage.settings import Settings
 from tasks.plan_training import plan_training
-from tasks.train_model import train_model
+from tasks.train_model import MOST_SKIPPED, train_model
 from tasks.training_data import NoTrainingDataError, TrainingData
 from tasks.training_images import training_images
 from tests.drops import hold_back
@@ -171,6 +171,24 @@ def test_what_looks_like_a_held_back_image_is_not_learnt_from(settings, tmp_path
     assert set(left_out.values()) == {"looks like an image that is held back"}
     assert len(left_out) >= 1
     assert len(found) + len(left_out) == masks
+
+
+def test_of_many_images_that_are_left_out_the_first_are_kept(settings, config, monkeypatch):
+    def many_left_out(*arguments):
+        return found, {
+            f"{number:064}": "it is broken, for a reason. " * 10 for number in range(9000)
+        }
+
+    with TrainingData(Lake.open(settings.root), dataset="comics") as data:
+        found, _ = training_images(settings.root, data, settings.max_image_px)
+    monkeypatch.setattr("tasks.train_model.training_images", many_left_out)
+    plan = plan_training.fn("comics", config, settings)
+    done = train_model.fn(plan)
+    assert (len(done.skipped), done.skipped_count) == (MOST_SKIPPED, 9000)
+    assert next(iter(done.skipped)) == "0" * 64
+    assert train_model.fn(plan) == done
+    store = ModelStore(settings.root)
+    assert store.config(store.models()[0])["training"]["skipped_count"] == 9000
 
 
 def test_a_training_that_fails_is_recorded_by_each_run(settings, config, monkeypatch):
