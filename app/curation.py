@@ -64,8 +64,9 @@ def curate(
         for line in _lines(summary.rules):
             say(line, quiet)
     curation = summary.curation
+    held_back = f" ({curation.held_back:,} on held-back images)" if curation.held_back else ""
     say(
-        f"{plural(curation.curated, 'curated mask')} in {dataset}, {curation.new:,} of "
+        f"{plural(curation.curated, 'curated mask')} in {dataset}{held_back}, {curation.new:,} of "
         f"{curation.needed:,} new ones that make training worthwhile{said}",
         quiet,
     )

@@ -40,7 +40,7 @@ ModelKind = Literal["segmenter", "labeller"]
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9.+]+")
 _LONGEST_NAME = 40
 _MODEL_ID = re.compile(r"[a-z0-9][a-z0-9.+-]*-[0-9a-f]{12}")
-_MOST_MANIFEST_BYTES = 2**20
+_MOST_SMALL_BYTES = 2**20  # of a manifest or a configuration, which are read whole
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class ModelStore:
         Args:
             name: A readable name, the beginning of the model's id.
             weights: A safetensors file.
-            config: What describes the model, as JSON values.
+            config: What describes the model, as JSON values; at most 1 MiB of it.
             kind: What it is.
             source: The reference of the weights, for people.
             parent_id: The model that it was trained from.
@@ -131,6 +131,7 @@ class ModelStore:
             The model, and whether it was registered now.
 
         Raises:
+            ValueError: If the configuration is larger; nothing is stored.
             WeightsRefusedError: If the file is no safetensors.
             ModelTooLargeError: If it has more bytes than SEGMILL_MAX_MODEL_BYTES.
             DamagedModelError: If the model is there already, but its files are not as they were.
@@ -141,6 +142,12 @@ class ModelStore:
         size_bytes, most_bytes = weights.stat().st_size, get_settings().max_model_bytes
         if size_bytes > most_bytes:
             raise ModelTooLargeError(name, size_bytes, most_bytes)
+        content = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
+        if len(content) > _MOST_SMALL_BYTES:
+            raise ValueError(
+                f"the configuration of model {name} has {len(content):,} bytes, but at most "
+                f"{_MOST_SMALL_BYTES:,} are stored"
+            )
         with weights.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         known = self._by_sha256(sha256)
@@ -156,7 +163,7 @@ class ModelStore:
             training_run_id=training_run_id,
             registered_at=datetime.now(UTC),
         )
-        self._store_files(model, weights, config)
+        self._store_files(model, weights, content)
         if known is not None:
             return known, False
         if self.lake.append("models", [asdict(model)], f"model-{sha256}"):
@@ -301,11 +308,10 @@ class ModelStore:
                 model, key, f"expected sha256 {facts.sha256[:12]}…, but it has {found[:12]}…"
             )
 
-    def _store_files(self, model: StoredModel, weights: Path, config: Mapping[str, Any]) -> None:
+    def _store_files(self, model: StoredModel, weights: Path, content: bytes) -> None:
         facts = {WEIGHTS: FileFacts(model.sha256, weights.stat().st_size)}
         if not self.objects.create(f"{model.prefix}{WEIGHTS}", weights):
             self._compare(model, WEIGHTS, facts[WEIGHTS])
-        content = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
         if not self.objects.create(f"{model.prefix}{CONFIG}", content):
             # Of another writer, which may have been killed: the manifest names what is there.
             content = self._read_small(model, f"{model.prefix}{CONFIG}")
@@ -329,10 +335,8 @@ class ModelStore:
         try:
             for chunk in self.objects.read_chunks(key):
                 content += chunk
-                if len(content) > _MOST_MANIFEST_BYTES:
-                    raise self._damaged(
-                        model, key, f"it has more than {_MOST_MANIFEST_BYTES} bytes"
-                    )
+                if len(content) > _MOST_SMALL_BYTES:
+                    raise self._damaged(model, key, f"it has more than {_MOST_SMALL_BYTES} bytes")
         except ObjectNotFoundError:
             raise self._damaged(model, key, "it is missing") from None
         except ObjectUnreadableError as error:

@@ -30,17 +30,19 @@ class CurationSummary:
 
     Attributes:
         new: Those that no training has seen, and that did not make an earlier one worthwhile; of
-            labels that have enough of them.
+            labels that have enough of them, on images that training takes.
         needed: How many make training worthwhile.
         curated: All curated masks.
-        too_few: Labels whose new masks do not count, since they have too few curated ones: how
-            many they have.
+        too_few: Labels whose new masks do not count, since training would take too few curated ones
+            of them: how many it would.
+        held_back: Curated masks on images that training does not take.
     """
 
     new: int
     needed: int
     curated: int = 0
     too_few: dict[str, int] = field(default_factory=dict)
+    held_back: int = 0
 
     @property
     def ready(self) -> bool:
@@ -51,6 +53,8 @@ class CurationSummary:
 @task(name="count-curated", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
 def count_curated(root: str, dataset: str, needed: int, per_label: int = 0) -> CurationSummary:
     """Count the curated masks that are new since the last training, or since one was due.
+
+    Only those count that training would take: none on an image that is held back in any dataset.
 
     Args:
         root: The data root.
@@ -74,10 +78,11 @@ def count_since(
         named_query("new_curated"), {"dataset": dataset, **mark.parameters()}
     ).fetchall()
     return CurationSummary(
-        new=sum(new for _, curated, new in rows if curated >= per_label),
+        new=sum(new for *_, trained, new in rows if trained >= per_label),
         needed=needed,
-        curated=sum(curated for _, curated, _ in rows),
-        too_few={label: curated for label, curated, new in rows if new and curated < per_label},
+        curated=sum(curated for _, curated, *_ in rows),
+        too_few={label: trained for label, _, trained, new in rows if new and trained < per_label},
+        held_back=sum(curated - trained for _, curated, trained, _ in rows),
     )
 
 

@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from storage.schemas.curation import RULES_PREFIX
 from tasks.nearest_name import unknown_name
 from vision.clip import UNKNOWN
+from vision.strict_yaml import StrictYamlError, load_yaml
 
 CONFIGS_FOLDER = Path(__file__).resolve().parents[1] / "configs"
 
@@ -112,9 +112,9 @@ def load_rules(name_or_path: str) -> CurationRules:
                 "or the path of a .yaml file"
             )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
         return CurationRules.model_validate({} if content is None else content)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, StrictYamlError) as error:
         raise CurationRulesError(f"{path}: {error}") from error
     except ValidationError as error:
         problems = "; ".join(_problem(problem) for problem in error.errors(include_url=False))

@@ -154,7 +154,7 @@ def freeze_images(
     Raises:
         NoFrozenSetError: If none has a mask.
     """
-    ordered = sorted(images, key=lambda image: _order(image.image_id))
+    ordered = sorted(images, key=lambda image: measuring_order(image.image_id))
     found = _freeze(dataset, split, lambda: iter(ordered), store, lambda: looks, max_images)
     if found is None:
         raise NoFrozenSetError(
@@ -283,8 +283,11 @@ def _vouched(sample: TrainingSample) -> tuple[bytes, ...]:
     return distinct_masks(rles, sample.height_px, sample.width_px)
 
 
-def _order(image_id: str) -> tuple[str, str]:
-    """As `TrainingData.samples` shuffles."""
+def measuring_order(image_id: str) -> tuple[str, str]:
+    """By what images are sorted before they are measured, and the first ones chosen.
+
+    As `TrainingData.samples` shuffles.
+    """
     key = f"{image_id}/{_ORDER_SEED}".encode()
     return hashlib.md5(key, usedforsecurity=False).hexdigest(), image_id
 

@@ -86,8 +86,9 @@ def _apply(rule: Improve | Hold, gate: Gate, candidate: Evaluation, live: Evalua
         return _result(rule.metric, rule.must, False, f"{rule.metric}: {pairs}")
     first, second, groups = pairs
     images = len(candidate.metrics[rule.metric].per_image)
-    if images < gate.min_images or len(set(groups)) < 2:
-        words = f"{rule.metric}: {images} images in {len(set(groups))} groups are too few to decide"
+    drawn = len(set(groups))  # no more than images
+    if drawn < gate.min_images:
+        words = f"{rule.metric}: {images} images in {drawn} groups are too few to decide"
         return _result(
             rule.metric, rule.must, False, f"{words}; min_images is {gate.min_images}", images
         )
@@ -102,7 +103,8 @@ def _apply(rule: Improve | Hold, gate: Gate, candidate: Evaluation, live: Evalua
     passed, why = _passes(rule, found, means[1])
     change = f"{rule.metric}: {means[1]:.4g} to {means[0]:.4g}"
     interval = f"{gate.confidence:.0%} interval {found.low:+.4f} to {found.high:+.4f}"
-    words = f"{change}, gain {found.mean_difference:+.4f} ({interval}, {images} images): {why}"
+    counted = f"{images} images" + (f" in {drawn} groups" if drawn < images else "")
+    words = f"{change}, gain {found.mean_difference:+.4f} ({interval}, {counted}): {why}"
     return RuleResult(
         metric=rule.metric,
         rule=rule.must,

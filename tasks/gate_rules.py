@@ -4,8 +4,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vision.strict_yaml import StrictYamlError, load_yaml
 
 GATE_FILE = Path(__file__).parents[1] / "configs" / "gate.yaml"
 
@@ -67,7 +68,7 @@ class Gate(_Part):
         confidence: Of the intervals, above 0 and below 1.
         resamples: How often images are drawn for an interval.
         seed: Where the draws begin.
-        min_images: The fewest images that may decide.
+        min_images: The fewest images that may decide, of which those that are alike are one.
     """
 
     rules: tuple[Rule, ...] = Field(min_length=1)
@@ -85,8 +86,8 @@ def load_gate(path: Path = GATE_FILE) -> Gate:
             named with the nearest known one.
     """
     try:
-        return Gate.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return Gate.model_validate(load_yaml(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, StrictYamlError) as error:
         raise GateFileError(f"{path}: {error}") from error
     except ValidationError as error:
         problems = "; ".join(map(_problem, error.errors(include_url=False)))

@@ -8,7 +8,7 @@ from storage.evaluations import Evaluation, read_evaluations
 from storage.gate_decisions import GateDecision, read_decisions
 from storage.model_store import FileFacts, ModelStore, StoredModel
 from storage.promotions import Promotion, read_promotions
-from tasks.gate import comparable, compare_metric, decide
+from tasks.gate import compare_metric, decide
 from tasks.gate_rules import Gate
 from tasks.live_model import (
     FIRST_LIVE_MODEL,
@@ -17,6 +17,7 @@ from tasks.live_model import (
     find_registered,
     resolve_reference,
 )
+from tasks.measured_pairs import newest_pair
 from vision.metrics.bootstrap import MeanDifference
 
 
@@ -135,8 +136,7 @@ def compare_models(root: str, first: str, second: str, gate: Gate) -> ModelCompa
         for model in (first, second)
     ]
     ours, theirs = (read_evaluations(lake, model_id) for model_id in ids)
-    pairs = [(one, other) for one in reversed(ours) for other in reversed(theirs)]
-    pair = next((pair for pair in pairs if comparable(*pair)), None)
+    pair = newest_pair(ours, theirs)
     if pair is None:
         raise NotMeasuredAlikeError(*ids)
     one, other = pair

@@ -10,9 +10,11 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.errors import ObjectNotFoundError
+from storage.errors import ObjectNotFoundError, VersionGoneError
 from storage.lake import Lake
+from storage.model_store import ModelStore
 from storage.objects import ObjectStore, open_store
+from storage.session import connect
 from storage.settings import Settings
 from storage.units import unit_id
 from tasks.data_version import DataVersion
@@ -88,7 +90,9 @@ def plan_training(
 
     The plan is kept in the root, where every machine finds it. A training for a crossing is one
     training, whatever was curated or promoted since it was begun; any other is the same as an
-    earlier one if no mask was curated since, and model and settings are the same.
+    earlier one if no mask was curated since, and model and settings are the same. Where nothing was
+    made of an earlier attempt and its data can no longer be read, it is planned again, under
+    another id.
 
     Args:
         dataset: The dataset.
@@ -100,13 +104,12 @@ def plan_training(
     Raises:
         NoTrainingDataError: If there is no curated mask to train on.
         ModelReferenceError: If `config.model.base` names no model, or it is not there.
-        VersionGoneError: If the data of an earlier attempt can no longer be read.
     """
     asked = config.model_dump(mode="json")
     store = open_store(settings.root)
     if crossing_id is not None:
-        training_run_id = unit_id("train", [], crossing_id=crossing_id, config=asked)
-        if (known := _read(store, training_run_id, settings)) is not None:
+        training_run_id, known = _attempt(settings, crossing_id=crossing_id, config=asked)
+        if known is not None:
             return known
     base = resolve_reference(config.model.base, settings.root)
     with TrainingData(Lake.open(settings.root), dataset=dataset) as data:
@@ -117,7 +120,9 @@ def plan_training(
             "reviews_version": version.mark.reviews_version,
             "annotations_until": version.mark.annotations_until.isoformat(),
         }
-        training_run_id = unit_id("train", [], data=about, base=base.model_id, config=asked)
+        training_run_id, known = _attempt(settings, data=about, base=base.model_id, config=asked)
+        if known is not None:
+            return known
     plan = TrainingPlan(
         training_run_id=training_run_id,
         root=settings.root,
@@ -136,6 +141,32 @@ def plan_training(
         store.create(_key(training_run_id), _as_json(plan))
     # Another attempt may have been first.
     return _read(store, training_run_id, settings) or plan
+
+
+def _attempt(settings: Settings, **about: Any) -> tuple[str, TrainingPlan | None]:
+    """The id of a training, and the plan that was kept of it; past those that cannot go on."""
+    store = open_store(settings.root)
+    again = 0
+    while True:
+        salt = {"again": again} if again else {}
+        training_run_id = unit_id("train", [], **about, **salt)
+        known = _read(store, training_run_id, settings)
+        if known is None or _is_readable(known) or _is_made(known):
+            return training_run_id, known
+        again += 1
+
+
+def _is_readable(plan: TrainingPlan) -> bool:
+    try:
+        connect(Lake.open(plan.root), plan.data.tables).close()
+    except VersionGoneError:
+        return False
+    return True
+
+
+def _is_made(plan: TrainingPlan) -> bool:
+    models = ModelStore(plan.root).models()
+    return any(model.training_run_id == plan.training_run_id for model in models)
 
 
 def training_folder(settings: Settings, training_run_id: str) -> Path:

@@ -31,6 +31,7 @@ from tasks.live_model import (
     live_model,
     local_weights,
 )
+from tasks.measured_pairs import newest_pair
 from tasks.register_model import keep_first_model
 from vision.models import resolve_model
 
@@ -80,7 +81,8 @@ def promote_through_gate(
         gate: The rules.
         replacing: The model that must be live now; None takes any.
         evaluation_id: Measurement of the model; None takes the newest of which there is one of the
-            live model on the same images.
+            live model on the same images, and that is not out of date (see
+            `tasks.measured_pairs.newest_pair`). One that is named is taken as it is.
         live_evaluation_id: Measurement of the live model, likewise.
         note: What to say of it in the record.
         run_id: The run that asks.
@@ -236,8 +238,13 @@ def _evaluations(
     ours = _measured(store, candidate, evaluation_id)
     theirs = _measured(store, live.model_id, live_evaluation_id)
     pairs = [(first, second) for first in reversed(ours) for second in reversed(theirs)]
-    # The newest two, where there are none to compare: then the gate says why.
-    return next((pair for pair in pairs if comparable(*pair)), pairs[0])
+    if evaluation_id or live_evaluation_id:
+        # Who names one takes it as it is.
+        pair = next((pair for pair in pairs if comparable(*pair)), None)
+    else:
+        pair = newest_pair(ours, theirs)
+    # The newest two of those that cannot be compared: then the gate says why.
+    return pair or next(pair for pair in pairs if not comparable(*pair))
 
 
 def _measured(store: ModelStore, model_id: str, evaluation_id: str | None) -> Sequence[Evaluation]:

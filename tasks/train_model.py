@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from prefect import task
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 State = Literal["completed", "failed", "stopped"]
 
+MOST_SKIPPED = 100
+"""So many images that were left out are named, here and in the model's configuration."""
+
 
 @dataclass(frozen=True)
 class TrainingSummary:
@@ -50,8 +54,9 @@ class TrainingSummary:
         start_miou: 1-click mIoU on its own validation images before; None without any.
         best_miou: That of the weights that were kept.
         final_loss: Of the last step; None if this attempt did none.
-        skipped: Why an image was left out, by its id.
+        skipped: Why an image was left out, by its id; of the first `MOST_SKIPPED`.
         notes: What the user should know.
+        skipped_count: How many images were left out.
     """
 
     training_run_id: str
@@ -68,6 +73,7 @@ class TrainingSummary:
     final_loss: float | None
     skipped: dict[str, str]
     notes: list[str]
+    skipped_count: int = 0
 
 
 @task(name="train-model", cache_policy=NO_CACHE)
@@ -92,6 +98,7 @@ def train_model(
         FinetuneError: As `vision.finetune.run.finetune`; it is recorded.
         NoTrainingDataError: If none of the data counts.
         ModelReferenceError: If the model to begin with is gone.
+        VersionGoneError: If the data can no longer be read; `plan_training` plans anew then.
         StorageError: As `ModelStore.put` and `Lake.append`.
     """
     from vision.finetune.run import finetune
@@ -103,19 +110,21 @@ def train_model(
         if progress is not None:
             progress("train", report.step, report.steps, step_detail(report))
 
-    base = local_reference(plan.base, plan.root)
-    model = plan.config.model.model_copy(update={"base": base})
-    config = plan.config.model_copy(update={"model": model})
     lake = Lake.open(plan.root)
-    with TrainingData(lake, dataset=plan.data.dataset, version=plan.data) as data:
-        images, left_out = training_images(plan.root, data, plan.max_image_px)
     store = ModelStore(plan.root)
     made = [model for model in store.models() if model.training_run_id == plan.training_run_id]
     if made:
-        # An attempt on another machine came this far.
+        # An attempt on another machine came this far, and its data may be gone since.
         told = store.config(made[0])["training"]
         _record(lake, plan, "completed", None, steps=told["steps"], loss=told["final_loss"])
+        # Those of older versions named all of them.
+        told = {"skipped_count": len(told["skipped"])} | told
         return TrainingSummary(**told | {"model_id": made[0].model_id})
+    base = local_reference(plan.base, plan.root)
+    model = plan.config.model.model_copy(update={"base": base})
+    config = plan.config.model_copy(update={"model": model})
+    with TrainingData(lake, dataset=plan.data.dataset, version=plan.data) as data:
+        images, left_out = training_images(plan.root, data, plan.max_image_px)
     try:
         result = finetune(config, images, plan.folder, on_step=stepped, should_stop=should_stop)
     except (ConfigError, FolderInUseError, MissingExtraError, OtherRunError):
@@ -153,6 +162,7 @@ def _told(
     report: "StepReport | None",
     left_out: dict[str, str],
 ) -> TrainingSummary:
+    skipped = left_out | result.skipped
     return TrainingSummary(
         training_run_id=plan.training_run_id,
         model_id=None,
@@ -166,8 +176,9 @@ def _told(
         start_miou=result.start_miou,
         best_miou=result.best_miou,
         final_loss=report.loss if report else None,
-        skipped=left_out | result.skipped,
+        skipped=dict(islice(skipped.items(), MOST_SKIPPED)),
         notes=result.notes,
+        skipped_count=len(skipped),
     )
 
 

@@ -182,10 +182,10 @@ class TrainingData:
             raise ValueError(f"the version does not name the table {min(missing)!r}")
         self._weights = weights or SourceWeights()
         self._parameters = {"dataset": dataset, "split": split, "labels": list(labels)}
-        self._spill = TemporaryDirectory(prefix="segmill-training-")
         newest = newest_versions(lake) if version is None else version.tables
         tables = {name: newest[name] for name in _READ_TABLES}
         self._session = connect(lake, tables)
+        self._spill = TemporaryDirectory(prefix="segmill-training-")
         try:
             self._session.execute("SET temp_directory = ?", [self._spill.name])
             self._session.execute(f"SET memory_limit = '{_SORT_MEMORY}'")

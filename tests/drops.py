@@ -27,8 +27,11 @@ def box_polygon(box):
     return [x, y, x + w, y, x + w, y + h, x, y + h]
 
 
-def write_box_drop(folder: Path, pictures, *, done=True):
-    """Write pictures, each a list of ((x, y, w, h), color), and one annotation a box."""
+def write_box_drop(folder: Path, pictures, *, done=True, split=None):
+    """Write pictures, each a list of ((x, y, w, h), color), and one annotation a box.
+
+    A split that is named is that of all of them.
+    """
     images, annotations = [], []
     for number, boxes in enumerate(pictures, start=1):
         name = f"images/p{number}.png"
@@ -36,6 +39,7 @@ def write_box_drop(folder: Path, pictures, *, done=True):
         write_picture(folder / name, rgb)
         images.append(
             {"id": number, "file_name": name, "width": rgb.shape[1], "height": rgb.shape[0]}
+            | ({} if split is None else {"split": split})
         )
         for box, _ in boxes:
             annotations.append(

@@ -19,7 +19,7 @@ def metric(values, groups=None):
     return Metric(float(np.mean(list(values))), per_image, groups or {})
 
 
-def measure(lake, model_id, images=40, seed=0, **gains):
+def measure(lake, model_id, images=40, seed=0, set_id=None, **gains):
     """Store a measurement; `gains` are added to the values of its numbers, by name.
 
     Models that are measured with one seed differ by their gains and by a little noise.
@@ -46,4 +46,5 @@ def measure(lake, model_id, images=40, seed=0, **gains):
         split="val",
         images=images,
         metrics={name: metric(found) for name, found in values.items()},
+        set_id=set_id,
     )

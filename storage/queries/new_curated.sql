@@ -1,9 +1,17 @@
--- How many curated masks of each label a dataset has, and how many of them are new: not curated, or
--- not with this label and this mask, when the tables were as the parameters say.
+-- How many curated masks of each label a dataset has, how many of them a training would take, and how
+-- many of these are new: not curated, or not with this label and this mask, when the tables were as
+-- the parameters say.
 -- Parameters: $dataset, $reviews_version (of the table reviews), $annotations_until (when the last
 -- annotations were stored that count as seen)
-WITH curated_now AS (
+WITH trained_images AS (
+    -- As training_masks has it: every dataset that holds the image has it in the split train.
+    SELECT image_id FROM images GROUP BY image_id HAVING bool_and(starts_with(lower(split), 'train'))
+),
+curated_now AS (
     SELECT * FROM curated WHERE dataset = $dataset
+),
+trained_now AS (
+    FROM curated_now SEMI JOIN trained_images USING (image_id)
 ),
 -- What a segment was curated as then; a decision that said the same again makes nothing new.
 segments_then AS (
@@ -26,25 +34,29 @@ annotations_then AS (
 ),
 new_segments AS (
     SELECT object_id, label
-    FROM curated_now
+    FROM trained_now
     ANTI JOIN segments_then USING (object_id, label, rle)
     WHERE source <> 'annotation' AND reviews_version > $reviews_version
 ),
 new_annotations AS (
     SELECT object_id, label
-    FROM curated_now
+    FROM trained_now
     ANTI JOIN annotations_then USING (image_id, object_id, label, rle)
     WHERE source = 'annotation' AND curated_at > $annotations_until::TIMESTAMPTZ
 ),
 totals AS (
     SELECT label, count(*) AS curated FROM curated_now GROUP BY label
 ),
+trained AS (
+    SELECT label, count(*) AS trained FROM trained_now GROUP BY label
+),
 news AS (
     SELECT label, count(*) AS new
     FROM (FROM new_segments UNION ALL FROM new_annotations)
     GROUP BY label
 )
-SELECT label, curated, coalesce(new, 0) AS new
+SELECT label, curated, coalesce(trained, 0) AS trained, coalesce(new, 0) AS new
 FROM totals
+LEFT JOIN trained USING (label)
 LEFT JOIN news USING (label)
 ORDER BY label

@@ -11,7 +11,7 @@ from flows.nightly import run_nightly
 from flows.requests import CurateRequest
 from tasks.crossings import begin_crossing
 from tasks.curation_rules import CurationRulesError
-from tests.drops import BLUE, GREEN, RED, write_box_drop
+from tests.drops import BLUE, GREEN, RED, write_box_drop, write_document
 from tests.prefect_server import ROOT, prefect_server, run
 
 PICTURES = [
@@ -22,8 +22,8 @@ LABELS = "name: colors\nlabels: [{name: red}, {name: green}, {name: blue}]"
 
 
 def write_images(mill):
-    write_box_drop(mill.inbox / "monday", PICTURES)
-    (mill.inbox / "monday" / "annotations.json").unlink()
+    document = write_box_drop(mill.inbox / "monday", PICTURES, split="train")
+    write_document(mill.inbox / "monday", document | {"annotations": []})
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_what_is_told_of_bad_drops_is_told_although_a_later_stage_fails(mill):
 
 
 def test_a_night_cuts_names_and_counts_what_is_in_the_inbox(mill):
-    write_box_drop(mill.inbox / "monday", PICTURES)
+    write_box_drop(mill.inbox / "monday", PICTURES, split="train")
     summary, data = night(mill)
     assert summary.ingest.images == 3
     assert summary.segment.segments == 5

@@ -49,6 +49,20 @@ def test_a_model_comes_back_as_it_was_put(models: ModelStore, weights: Path, tmp
     assert (manifest["model_id"], manifest["parent_id"]) == (put.model_id, "demo-1")
 
 
+def test_a_configuration_that_could_not_be_read_again_is_not_stored(
+    models: ModelStore, weights: Path
+):
+    frame = len('{\n  "a": ""\n}\n')
+    with pytest.raises(ValueError, match="1,048,577 bytes, but at most 1,048,576"):
+        models.put("m", weights, {"a": "x" * (2**20 - frame + 1)})
+    assert models.models() == []
+    assert list(models.objects.list("models/")) == []
+    config = {"a": "x" * (2**20 - frame)}
+    put, _ = models.put("m", weights, config)
+    assert models.config(put) == config
+    assert models.put("m", weights, config) == (put, False)
+
+
 def test_the_same_weights_are_one_model_under_their_first_name(models: ModelStore, weights: Path):
     first, _ = models.put("first", weights, {"a": 1})
     second, new = models.put("second", weights, {"b": 2})

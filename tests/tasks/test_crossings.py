@@ -19,6 +19,7 @@ from tasks.crossings import (
 from tasks.curation import count_curated
 from tasks.curation_rules import CurationRules
 from tasks.data_version import EPOCH, CuratedMark, DataVersion
+from tasks.training_data import NoTrainingDataError, TrainingData
 from tests.lakes import NIGHT, cut, image_row, ingest, segment_row
 from tests.storage.test_curated import annotation_row, bring
 from tests.tasks.test_apply_rules import decide, root_of
@@ -138,6 +139,30 @@ def test_labels_with_too_few_curated_masks_do_not_count(lake):
     assert count_curated.fn(root_of(lake), "comics", 2, 1).too_few == {}
     train(lake)
     assert count_curated.fn(root_of(lake), "comics", 2, 2).too_few == {}
+
+
+@pytest.mark.parametrize("split", ["test", "val2017", "other"])
+def test_masks_that_no_training_takes_are_no_occasion(lake, split):
+    ingest(lake, "held back", [image_row("h", split=split)])
+    bring(lake, "mon", *[annotation_row("h", str(n)) for n in range(5)])
+    found = count_curated.fn(root_of(lake), "comics", 2)
+    assert (found.new, found.curated, found.held_back) == (0, 5, 5)
+    assert find(lake) is None
+    with pytest.raises(NoTrainingDataError):
+        TrainingData(lake, dataset="comics")
+    bring(lake, "tue", *[annotation_row("a", str(n)) for n in range(2)])
+    found = count_curated.fn(root_of(lake), "comics", 2, 3)
+    assert (found.new, found.curated, found.too_few) == (0, 7, {"box": 2})
+    with TrainingData(lake, dataset="comics") as data:
+        assert find(lake).new == data.counts.masks == 2
+
+
+def test_what_another_dataset_holds_back_is_no_occasion_either(lake):
+    decide(lake, [f"s{n}" for n in range(6)], "accept")
+    assert new(lake) == 6
+    ingest(lake, "i2", [image_row("a", dataset="street", split="test")])
+    assert new(lake) == 0
+    assert find(lake) is None
 
 
 def test_enough_new_masks_are_one_occasion(lake):

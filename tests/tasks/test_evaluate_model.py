@@ -21,6 +21,7 @@ from tasks.frozen_folder import freeze_folder
 from tasks.frozen_set import NoFrozenSetError
 from tasks.gate import comparable, decide
 from tasks.gate_rules import Gate
+from tasks.measured_pairs import newest_pair
 from tasks.models import UnknownPresetError
 from tests.frozen_pages import OBJECTS, PAGES, few_points, write_held_back, write_model
 from vision.draw.answers import PREDICTED_COLOR, TRUE_COLOR
@@ -115,6 +116,8 @@ def test_two_models_are_compared_on_the_same_objects_and_nothing_else(root, tmp_
     assert live.model_id == whole.model_id != candidate.model_id
     assert comparable(candidate, live)
     assert not comparable(candidate, whole)
+    # Some of the images say nothing against a measurement of all.
+    assert newest_pair([whole, live], [whole]) == (whole, whole)
     assert candidate.metrics["miou@1.centre"].value < live.metrics["miou@1.centre"].value - 0.05
     images = live.metrics["miou@1.centre"].per_image
     assert images.items() <= whole.metrics["miou@1.centre"].per_image.items()

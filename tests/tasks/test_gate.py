@@ -93,7 +93,9 @@ def test_images_that_are_alike_are_drawn_together():
     alone = evaluation(iou=metric(np.full(IMAGES, 0.5)))
     candidate = evaluation("new", iou=metric(0.5 + gains))
     assert decide(gate(IMPROVE), candidate, alone).verdict == "promote"
-    assert decide(gate(IMPROVE), candidate, live).verdict == "refuse"
+    decision = decide(gate(IMPROVE, min_images=3), candidate, live)
+    assert decision.verdict == "refuse"
+    assert "60 images in 3 groups): this may be luck" in decision.rules[-1].words
 
 
 def test_objects_of_an_image_are_compared_one_by_one_and_drawn_together():
@@ -141,6 +143,18 @@ def test_few_images_decide_nothing():
     )
 
 
+def test_many_images_in_few_groups_decide_nothing():
+    groups = {f"image-{number:03}": f"book {number // 30}" for number in range(IMAGES)}
+    live = evaluation(iou=metric(np.full(IMAGES, 0.5), groups))
+    candidate = evaluation("new", iou=metric(np.full(IMAGES, 0.502)))
+    for rule in (IMPROVE, HOLD):
+        decision = decide(gate(rule), candidate, live)
+        assert decision.verdict == "refuse"
+        words = "60 images in 2 groups are too few to decide; min_images is 20"
+        assert words in decision.rules[-1].words
+    assert decide(gate(IMPROVE, min_images=2), candidate, live).verdict == "promote"
+
+
 @pytest.mark.parametrize(
     "other", [{"dataset": "street"}, {"split": "test"}, {"images": 61}, {"params_id": "p"}]
 )
@@ -179,6 +193,12 @@ def test_the_gate_that_ships_lets_a_better_model_pass_and_a_worse_one_not():
         ("confidence: 1.0\nrules: [{metric: x, must: improve}]", "confidence"),
         ("- a\n", "the file"),
         (": : :", "gate.yaml"),
+        ("rules: [{metric: x, must: hold, tolerance: 2024-13-45}]", "month must be in 1..12"),
+        ("rules: [{metric: x, must: hold, tolerance: 0.01, tolerance: 0.5}]",
+         "tolerance is given twice"),
+        ("[rules]: 1", "cannot be a key"),
+        ("rules: &x [*x]", "rules"),
+        ("2024-01-01: 1", "2024-01-01"),
     ],
 )  # fmt: skip
 def test_a_file_of_rules_that_is_wrong_says_where(tmp_path, text, words):

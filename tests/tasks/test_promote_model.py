@@ -15,6 +15,7 @@ from storage.promotions import read_promotions
 from tasks import promote_model
 from tasks.gate_rules import load_gate
 from tasks.live_model import live_model, resolve_reference
+from tasks.model_facts import NotMeasuredAlikeError, compare_models
 from tasks.promote_model import promote_by_hand, promote_through_gate, roll_back
 from tests.evaluations import measure
 from tests.model_files import put_models
@@ -117,6 +118,35 @@ def test_measurements_of_the_same_images_are_sought(root, lake, models):
     measure(lake, models[0], images=25)  # newer, but the live model was not measured on these
     outcome = promote_through_gate(root, models[0], load_gate())
     assert outcome.promotion.why.evaluation_id == right.evaluation_id
+
+
+def test_a_set_that_changed_since_decides_nothing_until_both_are_measured_on_it(root, lake, models):
+    old = measure(lake, models[0], set_id="old", **BETTER), measure(lake, FIRST, set_id="old")
+    measure(lake, models[0], set_id="new", **{"miou@1.centre": -0.3})
+    outcome = promote_through_gate(root, models[0], load_gate())
+    assert outcome.refused
+    (rule,) = outcome.decision.rules
+    assert ("set new" in rule.words, "set old" in rule.words) == (True, True)
+    assert "measure both alike" in rule.words
+    with pytest.raises(NotMeasuredAlikeError):
+        compare_models(root, models[0], "demo", load_gate())
+    # Only who names them compares the old ones.
+    named = {"evaluation_id": old[0].evaluation_id, "live_evaluation_id": old[1].evaluation_id}
+    assert not promote_through_gate(root, models[0], load_gate(), dry_run=True, **named).refused
+    measure(lake, FIRST, set_id="new")
+    outcome = promote_through_gate(root, models[0], load_gate())
+    assert outcome.refused
+    assert "luck" in outcome.decision.rules[1].words
+    assert compare_models(root, models[0], "demo", load_gate()).second.set_id == "new"
+
+
+def test_the_live_model_alone_on_a_new_set_is_refused_likewise(root, lake, models):
+    measure(lake, models[0], set_id="old", **BETTER)
+    measure(lake, FIRST, set_id="old")
+    measure(lake, FIRST, set_id="new")
+    outcome = promote_through_gate(root, models[0], load_gate())
+    assert "measure both alike" in outcome.decision.rules[0].words
+    assert live(root) == FIRST
 
 
 def test_models_that_were_not_measured_are_told(root, lake, models):

@@ -14,11 +14,12 @@ from examples.comics import write_drop
 from flows.ingest import run_ingest
 from flows.requests import IngestRequest
 from flows.running import InProcess
+from storage.errors import VersionGoneError
 from storage.lake import Lake
 from storage.model_store import ModelStore
 from storage.settings import Settings
 from tasks.plan_training import plan_training
-from tasks.train_model import train_model
+from tasks.train_model import MOST_SKIPPED, train_model
 from tasks.training_data import NoTrainingDataError, TrainingData
 from tasks.training_images import training_images
 from tests.drops import hold_back
@@ -103,6 +104,41 @@ def test_other_data_models_and_settings_are_other_trainings(settings, config, tm
     assert same.masks < others[2].masks
 
 
+def clean_up(settings):
+    """What maintenance does once the files of old versions are older than the retention."""
+    stored = Lake.open(settings.root).table("units")
+    stored.optimize.compact()
+    stored.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+
+
+@pytest.mark.parametrize("crossing_id", [None, "a" * 64])
+def test_a_training_whose_data_is_gone_is_planned_again(settings, config, crossing_id, tmp_path):
+    def plan_again():
+        return plan_training.fn("comics", config, settings, crossing_id=crossing_id)
+
+    add_pages(settings, tmp_path / "more", range(400, 402))
+    first = plan_again()
+    assert plan_again() == first
+    clean_up(settings)
+    with pytest.raises(VersionGoneError, match="'units'"):
+        train_model.fn(first)
+    second = plan_again()
+    assert second.training_run_id != first.training_run_id
+    assert second.folder != first.folder
+    assert (second.masks, second.data.mark) == (first.masks, first.data.mark)
+    assert plan_again() == second
+    done = train_model.fn(second)
+    assert done.model_id is not None
+    # What was made is found, whether its data is there or not.
+    add_pages(settings, tmp_path / "others", range(410, 411))
+    if crossing_id is None:
+        assert plan_again().training_run_id not in (first.training_run_id, second.training_run_id)
+    clean_up(settings)
+    assert train_model.fn(second) == done
+    if crossing_id is not None:
+        assert plan_again() == second
+
+
 def test_planning_alone_writes_nothing(settings, config):
     plan = plan_training.fn("comics", config, settings, write=False)
     assert not plan.folder.exists()
@@ -135,6 +171,24 @@ def test_what_looks_like_a_held_back_image_is_not_learnt_from(settings, tmp_path
     assert set(left_out.values()) == {"looks like an image that is held back"}
     assert len(left_out) >= 1
     assert len(found) + len(left_out) == masks
+
+
+def test_of_many_images_that_are_left_out_the_first_are_kept(settings, config, monkeypatch):
+    def many_left_out(*arguments):
+        return found, {
+            f"{number:064}": "it is broken, for a reason. " * 10 for number in range(9000)
+        }
+
+    with TrainingData(Lake.open(settings.root), dataset="comics") as data:
+        found, _ = training_images(settings.root, data, settings.max_image_px)
+    monkeypatch.setattr("tasks.train_model.training_images", many_left_out)
+    plan = plan_training.fn("comics", config, settings)
+    done = train_model.fn(plan)
+    assert (len(done.skipped), done.skipped_count) == (MOST_SKIPPED, 9000)
+    assert next(iter(done.skipped)) == "0" * 64
+    assert train_model.fn(plan) == done
+    store = ModelStore(settings.root)
+    assert store.config(store.models()[0])["training"]["skipped_count"] == 9000
 
 
 def test_a_training_that_fails_is_recorded_by_each_run(settings, config, monkeypatch):

@@ -8,7 +8,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -20,6 +19,7 @@ from pydantic import (
 )
 
 from vision.clip.results import UNKNOWN
+from vision.strict_yaml import StrictYamlError, load_yaml
 
 LABELS_FOLDER = Path(__file__).resolve().parents[2] / "configs" / "labels"
 
@@ -196,9 +196,9 @@ def load_label_set(name_or_path: str | Path) -> LabelSet:
                 f"no label set {str(name_or_path)!r}: give one of {known}, or a .yaml path"
             )
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = load_yaml(path.read_text(encoding="utf-8"))
         return LabelSet.model_validate(content)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, StrictYamlError) as error:
         raise LabelSetError(f"{path}: {error}") from error
     except ValidationError as error:
         problems = "; ".join(

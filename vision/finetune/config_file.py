@@ -1,43 +1,21 @@
 """Read the settings of a run: a YAML file and `key=value` overrides, with errors that help."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from vision.finetune.config import TrainConfig
 from vision.finetune.errors import ConfigError
+from vision.strict_yaml import StrictYamlError, load_yaml
 
 DEFAULT_FILE = Path(__file__).resolve().parents[2] / "configs" / "train.yaml"
 MAX_BYTES = 1024 * 1024
 
 _OVERRIDES = "--set"
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads 5e-6 as a number, as YAML 1.2 does, and refuses a key that is given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[object] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value} is given twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"),
-    list("-+0123456789."),
-)
 
 
 def read_config(path: Path | None = None, overrides: Iterable[str] = ()) -> TrainConfig:
@@ -78,8 +56,16 @@ def make_config(tree: Mapping[str, Any], source: str = "settings") -> TrainConfi
         ConfigError: As `read_config`.
     """
     try:
+        text = json.dumps(tree, default=str)
+    except TypeError:
+        problem = "a name is no text but a date or the like: no setting is called so"
+        raise ConfigError(source, [problem]) from None
+    except (ValueError, RecursionError):
+        problem = "a value holds itself (*name within &name), which no setting does"
+        raise ConfigError(source, [problem]) from None
+    try:
         # From JSON, a list may stand for a tuple and nothing else for anything else.
-        return TrainConfig.model_validate_json(json.dumps(tree, default=str))
+        return TrainConfig.model_validate_json(text)
     except ValidationError as error:
         raise ConfigError(source, list(_problems(error))) from None
 
@@ -98,9 +84,9 @@ def setting_names(model: type[BaseModel] = TrainConfig, prefix: str = "") -> lis
 
 def _load(source: str, data: bytes | str) -> Any:
     try:
-        return yaml.load(data, _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigError(source, [f"no YAML: {' '.join(str(error).split())}"]) from None
+        return load_yaml(data)
+    except StrictYamlError as error:
+        raise ConfigError(source, [f"no YAML: {error}"]) from None
 
 
 def _override(tree: dict[str, Any], override: str) -> None:
