@@ -151,7 +151,7 @@ def _is_complete(prefix: str, infos: Sequence[ObjectInfo], quiet_seconds: float)
 
 
 def _changed_at(infos: Sequence[ObjectInfo]) -> datetime:
-    return max(info.modified_at for info in infos)
+    return max(info.changed_at for info in infos)
 
 
 def _ingested_listings(lake: Lake) -> dict[str, set[tuple[tuple[str, int, str], ...]]]:
