@@ -280,6 +280,18 @@ def test_a_refused_drop_is_looked_at_again_under_other_limits(mill):
     assert (accepted.rejected, accepted.images, accepted.annotations) == (False, 3, 5)
 
 
+def test_a_sweep_finds_a_refused_drop_again_under_other_limits_only(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    request = IngestRequest(dataset="boxes")
+    small = mill.settings.model_copy(update={"max_json_bytes": 10})
+    assert [drop.rejected for drop in run_ingest(request, small, mill.run()).drops] == [True]
+    assert run_ingest(request, small, mill.run()).drops == []
+    (taken,) = run_ingest(request, mill.settings, mill.run()).drops
+    assert (taken.rejected, taken.images, taken.annotations) == (False, 3, 5)
+    for settings in (small, mill.settings):
+        assert run_ingest(request, settings, mill.run()).drops == []
+
+
 def test_a_refused_change_leaves_what_was_good(mill):
     monday = mill.inbox / "monday"
     write_box_drop(monday, PICTURES)

@@ -5,6 +5,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from storage.settings import Settings
+from tasks.drop_units import Limits
 from tasks.drops import survey_inbox
 from tests.drops import RED, write_box_drop
 
@@ -14,7 +16,7 @@ A_DAY = 24 * 3600
 
 def seen(root, quiet_seconds=60):
     """By place, the numbers of files of complete drops; and the drops being written."""
-    found = survey_inbox(str(root), "boxes", quiet_seconds)
+    found = survey_inbox(str(root), "boxes", quiet_seconds, Limits.of(Settings()))
     complete = {drop.place.prefix: len(drop.files) for drop in found.complete}
     return complete, [place.prefix for place in found.uploading]
 
