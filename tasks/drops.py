@@ -169,7 +169,8 @@ def _known_listings(lake: Lake, limits: Limits) -> dict[str, set[_Listing]]:
         rows = session.execute(_FINISHED).fetchall()
     known: dict[str, set[_Listing]] = {}
     for drop_id, dataset, prefix, files, unit in rows:
-        if unit in (intake_unit(drop_id, dataset), refusal_unit(drop_id, dataset, limits)):
+        ingested = unit == intake_unit(drop_id, dataset)
+        if ingested or unit == refusal_unit(drop_id, dataset, limits):
             listing = tuple((file["key"], file["size_bytes"], file["version"]) for file in files)
             known.setdefault(prefix, set()).add(listing)
     return known

@@ -217,6 +217,7 @@ class _Intake:
             inputs=len(drop.files),
             outputs=len(images) + len(annotations),
             run_id=self._run_id,
+            dataset=dataset,
         )
         life = self._lives[unit]
         assert life is not None

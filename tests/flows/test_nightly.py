@@ -280,6 +280,16 @@ def test_a_refused_drop_is_looked_at_again_under_other_limits(mill):
     assert (accepted.rejected, accepted.images, accepted.annotations) == (False, 3, 5)
 
 
+def test_every_unit_says_for_which_dataset_it_was_done(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    night(mill)
+    write_document(mill.inbox / "tuesday", [])
+    (mill.inbox / "tuesday" / "_DONE").touch()
+    night(mill)
+    stages = mill.ask("SELECT DISTINCT stage, dataset FROM units ORDER BY stage")
+    assert stages == [(stage, "boxes") for stage in ("ingest", "reject", "segment", "stats")]
+
+
 def test_a_sweep_finds_a_refused_drop_again_under_other_limits_only(mill):
     write_box_drop(mill.inbox / "monday", PICTURES)
     request = IngestRequest(dataset="boxes")
