@@ -23,13 +23,16 @@ def plan_drops(
     settings: "Settings", dataset: str, source: str | None, run: "InProcess"
 ) -> "list[IngestPlan]":
     """Plan the drop that was named, or every complete one in the inbox."""
+    from tasks.drop_units import Limits
     from tasks.drops import find_drops, list_drop, place_of
     from tasks.plan_ingest import plan_ingest
 
     if source is not None:
         found = [list_drop(place_of(source, dataset))]
     else:
-        found = find_drops.fn(settings.root, dataset, settings.drop_quiet_seconds)
+        found = find_drops.fn(
+            settings.root, dataset, settings.drop_quiet_seconds, Limits.of(settings)
+        )
     with run.stage("check"):
         return [
             plan_ingest(

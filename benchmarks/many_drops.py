@@ -32,6 +32,7 @@ from flows.requests import IngestRequest, SegmentRequest
 from flows.running import InProcess
 from storage.objects import ObjectStore, open_store
 from storage.settings import Settings
+from tasks.drop_units import Limits
 from tasks.drops import find_drops
 from tasks.image_inspection import inspect_images
 from tasks.models import choose_models
@@ -96,7 +97,8 @@ def measure(settings: Settings, drops: int, images: int, ingest: bool) -> dict[s
     # What changed within a minute is listed twice; drops that wait have waited for longer.
     time.sleep(SETTLED_SECONDS)
     choice = choose_models.fn(**SegmentRequest(dataset=DATASET, model="demo").models(settings))
-    find_s, find_cpu, found = timed(lambda: find_drops.fn(root, DATASET, 60))
+    limits = Limits.of(settings)
+    find_s, find_cpu, found = timed(lambda: find_drops.fn(root, DATASET, 60, limits))
     seal_s, seal_cpu, sealed = timed(lambda: seal_drops.fn(root, found))
     assert len(sealed.drops) == drops and not sealed.failed
 
@@ -124,7 +126,9 @@ def measure(settings: Settings, drops: int, images: int, ingest: bool) -> dict[s
     assert summary.images == sum(drop.annotations for drop in summary.drops) == drops * images
     metrics["pending_after_ingest_s"], _, pending = timed(list_pending)
     assert pending == drops * images
-    metrics["find_nothing_new_s"], _, found = timed(lambda: find_drops.fn(root, DATASET, 60))
+    metrics["find_nothing_new_s"], _, found = timed(
+        lambda: find_drops.fn(root, DATASET, 60, limits)
+    )
     assert found == []
     return metrics
 

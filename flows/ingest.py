@@ -9,8 +9,9 @@ from flows.requests import IngestRequest
 from flows.running import OnPrefect, Runner, worker_settings
 from flows.summaries import DropFailure, IngestSummary
 from storage.settings import Settings
+from tasks.drop_units import Limits
 from tasks.drops import find_drops, list_drop, place_of
-from tasks.ingest_drops import DropSummary, Limits, group_drops, ingest_drops
+from tasks.ingest_drops import DropSummary, group_drops, ingest_drops
 from tasks.seal_drops import FailedDrop, seal_drops
 
 
@@ -38,12 +39,13 @@ def run_ingest(
             quarantine_max_fraction=settings.quarantine_max_fraction,
         )
 
+    limits = Limits.of(settings)
     with run.stage("ingest"):
         if request.source:
             found = [list_drop(place_of(request.source, request.dataset))]
         else:
             found = run.call(
-                find_drops, settings.root, request.dataset, settings.drop_quiet_seconds
+                find_drops, settings.root, request.dataset, settings.drop_quiet_seconds, limits
             )
         # All of them first, so that what the run does is settled, and known.
         sealed = run.call(seal_drops, settings.root, found, run.progress)
@@ -54,7 +56,7 @@ def run_ingest(
                 settings.root,
                 group,
                 run_id=run.run_id,
-                limits=Limits.of(settings),
+                limits=limits,
                 progress=run.progress,
             )
             if after_group is not None:

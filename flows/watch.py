@@ -10,6 +10,7 @@ from flows.running import OnPrefect, Runner, worker_settings
 from flows.summaries import WatchSummary
 from storage.errors import QueueError
 from storage.settings import Settings
+from tasks.drop_units import Limits
 from tasks.drops import find_drops
 from tasks.notifications import Notices, delete_notices, receive_notices
 
@@ -51,7 +52,10 @@ def run_watch(
         log(f"deleted a message: {reason}")
     if more := len(notices.refused[_LINES:]):
         log(f"deleted {more} more messages that say nothing about the inbox")
-    found = run.call(find_drops, settings.root, request.dataset, settings.drop_quiet_seconds)
+    limits = Limits.of(settings)
+    found = run.call(
+        find_drops, settings.root, request.dataset, settings.drop_quiet_seconds, limits
+    )
     names = [drop.place.prefix for drop in found]
     if names:
         say_sealed(names)

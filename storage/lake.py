@@ -201,6 +201,7 @@ class Lake:
         label_set_id: str | None = None,
         device_seconds: float | None = None,
         device: str | None = None,
+        dataset: str | None = None,
         life: int | None = None,
         retractions: int | None = None,
     ) -> bool:
@@ -219,6 +220,7 @@ class Lake:
             label_set_id: Label set that was used.
             device_seconds: How long models held the device, s.
             device: What they computed on: `cpu`, or the name of the accelerator.
+            dataset: Dataset that it was done for.
             life: As `append`.
             retractions: As `append`.
 
@@ -242,6 +244,7 @@ class Lake:
             label_set_id=label_set_id,
             device_seconds=device_seconds,
             device=device,
+            dataset=dataset,
         )
         lives = None if life is None else {unit_id: life}
         return unit_id in self.commit_units([unit], lives, retractions)

@@ -31,9 +31,11 @@ _CHOSEN = {
     "model": "SELECT unit_id FROM stored.units WHERE model_id = $name",
     "run": "SELECT unit_id FROM stored.units WHERE run_id = $name",
     "drop": """
-        SELECT unit_id FROM stored.units WHERE stage IN ('ingest', 'reject') AND (
+        SELECT unit_id FROM stored.units AS finished WHERE stage IN ('ingest', 'reject') AND (
             subject = $name
-            OR subject IN (SELECT drop_id FROM stored.drops WHERE prefix = $name))
+            OR EXISTS (
+                FROM stored.drops AS sealed WHERE prefix = $name AND drop_id = finished.subject
+                AND sealed.dataset = coalesce(finished.dataset, sealed.dataset)))
     """,
 }
 # Work that has begun: it is under way, or it died, and would be taken up where it stopped.
@@ -45,19 +47,21 @@ _BEGUN = {
     "run": "SELECT unit_id FROM stored.segments WHERE run_id = $name",
     "drop": """
         SELECT unit_id FROM (
-            SELECT unit_id, drop_id FROM stored.images
-            UNION SELECT unit_id, drop_id FROM stored.annotations
-            UNION SELECT unit_id, drop_id FROM stored.quarantine WHERE stage = 'ingest'
-        ) WHERE drop_id = $name OR drop_id IN (
-            SELECT drop_id FROM stored.drops WHERE prefix = $name)
+            SELECT unit_id, drop_id, dataset FROM stored.images
+            UNION SELECT unit_id, drop_id, dataset FROM stored.annotations
+            UNION SELECT unit_id, drop_id, dataset FROM stored.quarantine WHERE stage = 'ingest'
+        ) WHERE drop_id = $name OR (drop_id, dataset) IN (
+            SELECT (drop_id, dataset) FROM stored.drops WHERE prefix = $name)
     """,
 }
 _KNOWN = {
     "model": "SELECT DISTINCT model_id FROM stored.units WHERE model_id IS NOT NULL",
     "run": "SELECT DISTINCT run_id FROM stored.units WHERE run_id IS NOT NULL",
     "drop": """
-        SELECT DISTINCT prefix FROM stored.drops
-        WHERE drop_id IN (SELECT subject FROM stored.units WHERE stage IN ('ingest', 'reject'))
+        SELECT DISTINCT prefix FROM stored.drops AS sealed
+        JOIN stored.units AS finished ON subject = drop_id
+        WHERE stage IN ('ingest', 'reject')
+          AND sealed.dataset = coalesce(finished.dataset, sealed.dataset)
     """,
 }
 _DATASETS = """

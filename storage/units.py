@@ -56,6 +56,7 @@ class FinishedUnit:
         label_set_id: Label set that was used.
         device_seconds: How long models held the device, s.
         device: What they computed on: `cpu`, or the name of the accelerator.
+        dataset: Dataset that it was done for.
     """
 
     stage: str
@@ -70,6 +71,7 @@ class FinishedUnit:
     label_set_id: str | None = None
     device_seconds: float | None = None
     device: str | None = None
+    dataset: str | None = None
 
     def __post_init__(self) -> None:
         if self.stage == "segment" and not self.image_ids:
@@ -90,4 +92,5 @@ class FinishedUnit:
             "label_set_id": self.label_set_id,
             "device_seconds": self.device_seconds,
             "device": self.device,
+            "dataset": self.dataset,
         }

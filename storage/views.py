@@ -84,10 +84,13 @@ def committed_rows(table: str, superseded: str | None = None) -> str:
     if table == "images":
         return f"{committed} QUALIFY {FIRST_OF_IMAGE}"
     if table == "annotations":
-        # The files at a place may have been changed: then they are another drop.
+        # The files at a place may have been changed: then they are another drop. What was sealed
+        # for two datasets may be ingested in one of them only; an older unit does not say in which.
         return (
-            "WITH ingested AS (SELECT dataset, prefix, drop_id, sealed_at FROM stored.drops"
-            "  WHERE drop_id IN (SELECT subject FROM stored.units WHERE stage = 'ingest')),"
+            "WITH finished AS (SELECT subject, dataset FROM stored.units WHERE stage = 'ingest'),"
+            " ingested AS (SELECT drops.dataset, prefix, drop_id, sealed_at"
+            "  FROM stored.drops AS drops JOIN finished ON subject = drop_id"
+            "  WHERE coalesce(finished.dataset, drops.dataset) = drops.dataset),"
             " newest AS (SELECT dataset, max_by(drop_id, (sealed_at, drop_id)) AS drop_id"
             "  FROM ingested GROUP BY dataset, prefix),"
             " replaced AS (SELECT dataset, drop_id FROM ingested"

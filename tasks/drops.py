@@ -12,6 +12,7 @@ from storage.lake import Lake
 from storage.objects import ObjectInfo, open_store
 from storage.objects.ahead import ahead
 from storage.session import connect
+from tasks.drop_units import Limits, intake_unit, refusal_unit
 
 INBOX = "inbox/"
 DONE_MARKER = "_DONE"
@@ -20,9 +21,12 @@ DONE_MARKER = "_DONE"
 # marker did. What changed so long before it is not affected.
 _SETTLED = timedelta(seconds=60)
 
-_INGESTED = """
-SELECT prefix, files FROM drops
-WHERE drop_id IN (SELECT subject FROM units WHERE stage IN ('ingest', 'reject'))
+_Listing = tuple[tuple[str, int, str], ...]
+
+_FINISHED = """
+SELECT drop_id, drops.dataset, prefix, files, unit_id
+FROM drops JOIN units ON subject = drop_id
+WHERE stage IN ('ingest', 'reject')
 """
 
 
@@ -87,7 +91,7 @@ def place_of(source: str, dataset: str) -> DropPlace:
 
 @dataclass(frozen=True)
 class InboxDrops:
-    """The drops in the inbox that are not ingested.
+    """The drops in the inbox that are neither ingested nor refused with these limits.
 
     Attributes:
         complete: Those that can be taken in, by name.
@@ -99,18 +103,20 @@ class InboxDrops:
 
 
 @task(name="find-drops", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
-def find_drops(root: str, dataset: str, quiet_seconds: float) -> list[FoundDrop]:
-    """The complete drops in the inbox that are not ingested yet, by name.
+def find_drops(root: str, dataset: str, quiet_seconds: float, limits: Limits) -> list[FoundDrop]:
+    """The complete drops in the inbox that `ingest_drops` has not looked at yet, by name.
 
     Args:
         root: The data root, a folder or `s3://bucket/prefix`.
         dataset: The dataset these drops will belong to.
         quiet_seconds: Without a `_DONE` object, how long nothing must have changed.
+        limits: The largest files that are taken in. What was refused with others is looked at
+            again.
     """
-    return survey_inbox(root, dataset, quiet_seconds).complete
+    return survey_inbox(root, dataset, quiet_seconds, limits).complete
 
 
-def survey_inbox(root: str, dataset: str, quiet_seconds: float) -> InboxDrops:
+def survey_inbox(root: str, dataset: str, quiet_seconds: float, limits: Limits) -> InboxDrops:
     """What waits in the inbox; the arguments are those of `find_drops`."""
     store, began = open_store(root), datetime.now(UTC)
     listed: dict[str, list[ObjectInfo]] = {}
@@ -119,7 +125,7 @@ def survey_inbox(root: str, dataset: str, quiet_seconds: float) -> InboxDrops:
         if slash:
             listed.setdefault(f"{INBOX}{name}/", []).append(info)
     places = {prefix: DropPlace(root=root, prefix=prefix, dataset=dataset) for prefix in listed}
-    known = _ingested_listings(Lake.open(root))
+    known = _known_listings(Lake.open(root), limits)
     new = {
         prefix: infos
         for prefix, infos in listed.items()
@@ -151,19 +157,24 @@ def _is_complete(prefix: str, infos: Sequence[ObjectInfo], quiet_seconds: float)
 
 
 def _changed_at(infos: Sequence[ObjectInfo]) -> datetime:
-    return max(info.modified_at for info in infos)
+    return max(info.changed_at for info in infos)
 
 
-def _ingested_listings(lake: Lake) -> dict[str, set[tuple[tuple[str, int, str], ...]]]:
-    """The listings, by prefix, of the sealed drops that are ingested."""
+def _known_listings(lake: Lake, limits: Limits) -> dict[str, set[_Listing]]:
+    """The listings, by prefix, of the sealed drops that are ingested, or refused with the limits.
+
+    The same content sealed for another dataset as well is another drop.
+    """
     with connect(lake) as session:
-        rows = session.execute(_INGESTED).fetchall()
-    known: dict[str, set[tuple[tuple[str, int, str], ...]]] = {}
-    for prefix, files in rows:
-        listing = tuple((file["key"], file["size_bytes"], file["version"]) for file in files)
-        known.setdefault(prefix, set()).add(listing)
+        rows = session.execute(_FINISHED).fetchall()
+    known: dict[str, set[_Listing]] = {}
+    for drop_id, dataset, prefix, files, unit in rows:
+        ingested = unit == intake_unit(drop_id, dataset)
+        if ingested or unit == refusal_unit(drop_id, dataset, limits):
+            listing = tuple((file["key"], file["size_bytes"], file["version"]) for file in files)
+            known.setdefault(prefix, set()).add(listing)
     return known
 
 
-def _listing(files: Iterable[ObjectInfo]) -> tuple[tuple[str, int, str], ...]:
+def _listing(files: Iterable[ObjectInfo]) -> _Listing:
     return tuple((info.key, info.size_bytes, info.version) for info in files)

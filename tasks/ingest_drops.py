@@ -5,7 +5,7 @@ take as long for one of them as for many.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,11 +15,11 @@ from prefect.cache_policies import NO_CACHE
 from storage.errors import ObjectUnreadableError
 from storage.lake import Lake
 from storage.objects import open_store
-from storage.settings import Settings
-from storage.units import FinishedUnit, unit_id
+from storage.units import FinishedUnit
 from tasks.dataset_knowledge import DatasetKnowledge
 from tasks.drop_annotations import DropContent, match_documents
 from tasks.drop_images import store_images
+from tasks.drop_units import Limits, intake_unit, refusal_unit
 from tasks.mask_files import write_masks
 from tasks.quarantine import quarantine_row
 from tasks.report.data import Progress
@@ -62,26 +62,6 @@ class DropSummary:
     already_ingested: bool
     notes: tuple[str, ...] = ()
     rejected: bool = False
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The largest files that are taken in.
-
-    Attributes:
-        max_image_px: Largest number of pixels of an image.
-        max_image_bytes: Largest size of an image file.
-        max_json_bytes: Largest size of a COCO document.
-    """
-
-    max_image_px: int
-    max_image_bytes: int
-    max_json_bytes: int
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Limits":
-        """Those of the machine's settings."""
-        return cls(settings.max_image_px, settings.max_image_bytes, settings.max_json_bytes)
 
 
 @dataclass(frozen=True)
@@ -243,6 +223,7 @@ class _Intake:
             inputs=len(drop.files),
             outputs=len(images) + len(annotations),
             run_id=self._run_id,
+            dataset=dataset,
         )
         life = self._lives[unit]
         assert life is not None
@@ -270,10 +251,10 @@ class _Intake:
 
     def _units(self, drop: SealedDrop) -> tuple[str, str]:
         """The units of taking a drop in, and of refusing it."""
-        dataset, limits = drop.place.dataset, astuple(self._limits)
+        dataset = drop.place.dataset
         return (
-            unit_id("ingest", [drop.drop_id], dataset=dataset),
-            unit_id("reject", [drop.drop_id], dataset=dataset, limits=limits),
+            intake_unit(drop.drop_id, dataset),
+            refusal_unit(drop.drop_id, dataset, self._limits),
         )
 
     def _is_done(self, unit: str) -> bool:

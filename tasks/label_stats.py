@@ -89,6 +89,7 @@ def count_labels(root: str, dataset: str, choice: ModelChoice, run_id: str) -> S
         model_id=choice.model_id,
         params_id=choice.params_id,
         label_set_id=choice.label_set_id,
+        dataset=dataset,
         life=life,
         retractions=retractions,
     )

@@ -10,6 +10,7 @@ from storage.settings import Settings
 from tasks.curation import CurationSummary, count_curated
 from tasks.device_budget import NightPlan, measured_speed, plan_night
 from tasks.device_use import cost_of
+from tasks.drop_units import Limits
 from tasks.drops import survey_inbox
 from tasks.live_model import LiveModel, live_model
 from tasks.models import ModelChoice
@@ -112,7 +113,7 @@ def overview(settings: Settings, dataset: str, choice: ModelChoice, days: int) -
         totals = session.execute(_TOTALS, scope).fetchone() or (0, 0)
         stages = session.execute(named_query("last_night"), scope).fetchall()
         refused = session.execute(_QUARANTINE, scope | {"days": days}).fetchall()
-    inbox = survey_inbox(settings.root, dataset, settings.drop_quiet_seconds)
+    inbox = survey_inbox(settings.root, dataset, settings.drop_quiet_seconds, Limits.of(settings))
     pending = list_pending_images.fn(settings.root, dataset, choice, settings.batch_images)
     plan = _next_night(settings, choice, pending)
     last_runs = [LastRun(*row) for row in stages]

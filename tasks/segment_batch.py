@@ -163,6 +163,7 @@ def segment_batch(
         image_ids=image_ids,
         device_seconds=device_seconds,
         device=device,
+        dataset=batch[0].dataset,
         life=life,
         **models_used,
     )

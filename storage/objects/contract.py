@@ -17,7 +17,9 @@ class ObjectInfo:
     Attributes:
         key: Path below the root, with forward slashes.
         size_bytes: Size in bytes.
-        modified_at: When it was written, UTC.
+        modified_at: When it was written, UTC. Of a local file its own word for it, which a copy
+            may have from the file that it was made of, and a camera from a wrong clock.
+        changed_at: When it came to be as it is in this store, by the store's clock, UTC.
         version: Changes whenever the object is written again: the etag on S3; inode, time and
             size of a local file.
     """
@@ -25,6 +27,7 @@ class ObjectInfo:
     key: str
     size_bytes: int
     modified_at: datetime
+    changed_at: datetime
     version: str
 
 

@@ -247,6 +247,7 @@ def _object_info(key: str, status: os.stat_result) -> ObjectInfo:
         key=key,
         size_bytes=status.st_size,
         modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
+        changed_at=datetime.fromtimestamp(status.st_ctime, UTC),
         version=f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}",
     )
 

@@ -183,6 +183,7 @@ class S3Store:
                             key=key,
                             size_bytes=item["Size"],
                             modified_at=item["LastModified"],
+                            changed_at=item["LastModified"],
                             version=item["ETag"].strip('"'),
                         )
 

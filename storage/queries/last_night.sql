@@ -1,10 +1,12 @@
 -- What the newest run of each stage did for $dataset. A night is one run of all stages; where an
 -- event starts each stage, each is a run of its own.
--- A unit of segment is of one dataset's images, one of ingest of its drop.
+-- A unit of segment is of one dataset's images, one of ingest of its drop, which may have been sealed
+-- for others as well; older units do not say in which of them it was ingested.
 WITH mine AS (
     SELECT * FROM units
     WHERE subject = $dataset
        OR (stage IN ('ingest', 'reject')
+           AND coalesce(dataset, $dataset) = $dataset
            AND subject IN (SELECT drop_id FROM drops WHERE dataset = $dataset))
        OR image_ids[1] IN (SELECT image_id FROM images WHERE dataset = $dataset)
 ),

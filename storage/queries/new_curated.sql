@@ -27,7 +27,7 @@ segments_then AS (
 annotations_then AS (
     SELECT image_id, annotation_id AS object_id, category AS label, rle
     FROM stored.annotations
-    JOIN stored.units USING (unit_id)
+    JOIN (SELECT unit_id, committed_at FROM stored.units) USING (unit_id)
     WHERE dataset = $dataset
       AND NOT iscrowd
       AND committed_at <= $annotations_until::TIMESTAMPTZ

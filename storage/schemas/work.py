@@ -47,6 +47,12 @@ UNITS = table_schema(
         "What they computed on: cpu, or the name of the accelerator.",
         nullable=True,
     ),
+    column(
+        "dataset",
+        pa.string(),
+        "Dataset that it was done for; null in rows from before there was this column.",
+        nullable=True,
+    ),
 )
 
 QUARANTINE = table_schema(

@@ -14,8 +14,9 @@ from storage.lake import Lake
 from storage.objects import LocalStore
 from tasks import drops as drops_module
 from tasks import ingest_drops as ingest_module
+from tasks.drop_units import Limits
 from tasks.drops import find_drops
-from tasks.ingest_drops import Limits, group_drops, ingest_drops
+from tasks.ingest_drops import group_drops, ingest_drops
 from tasks.seal_drops import DropFile, SealedDrop, seal_drops
 from tests.drops import BLUE, GREEN, RED, box_picture, write_box_drop, write_document, write_picture
 
@@ -32,8 +33,12 @@ def ingest(mill):
     return run_ingest(IngestRequest(dataset="boxes"), mill.settings, InProcess())
 
 
+def find(mill):
+    return find_drops.fn(mill.settings.root, "boxes", 60, Limits.of(mill.settings))
+
+
 def find_and_seal(mill):
-    found = find_drops.fn(mill.settings.root, "boxes", 60)
+    found = find(mill)
     return seal_drops.fn(mill.settings.root, found)
 
 
@@ -69,7 +74,7 @@ def test_the_inbox_is_listed_once_for_all_drops_that_wait(mill, monkeypatch):
         return real(self, prefix)
 
     monkeypatch.setattr(LocalStore, "list", listing)
-    found = find_drops.fn(mill.settings.root, "boxes", 60)
+    found = find(mill)
     seal_drops.fn(mill.settings.root, found)
     assert len(found) == 12
     assert [prefix for prefix in listed if prefix.startswith("inbox/")] == ["inbox/"]
@@ -91,7 +96,7 @@ def without_a_late_file(monkeypatch, late):
 def test_a_file_that_came_while_the_inbox_was_listed_is_not_missed(mill, monkeypatch):
     write_drops(mill, 2)
     without_a_late_file(monkeypatch, "drop-01/images/p2.png")
-    found = find_drops.fn(mill.settings.root, "boxes", 60)
+    found = find(mill)
     assert [len(drop.files) for drop in found] == [3, 3]
 
 
@@ -99,7 +104,7 @@ def test_it_would_be_missed_without_listing_young_drops_again(mill, monkeypatch)
     write_drops(mill, 2)
     monkeypatch.setattr(drops_module, "_SETTLED", drops_module.timedelta())
     without_a_late_file(monkeypatch, "drop-01/images/p2.png")
-    found = find_drops.fn(mill.settings.root, "boxes", 60)
+    found = find(mill)
     assert [len(drop.files) for drop in found] == [3, 2]
 
 
@@ -168,7 +173,7 @@ def test_a_drop_that_never_stops_changing_fails_and_the_others_do_not_wait(mill,
 
 def test_a_file_that_vanishes_while_it_is_sealed_fails_its_drop_only(mill):
     write_drops(mill, 3)
-    found = find_drops.fn(mill.settings.root, "boxes", 60)
+    found = find(mill)
     (mill.inbox / "drop-01/images/p2.png").unlink()
     sealed = seal_drops.fn(mill.settings.root, found)
     assert [drop.place.prefix for drop in sealed.drops] == ["inbox/drop-00/", "inbox/drop-02/"]

@@ -1,6 +1,4 @@
 import json
-import os
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -142,9 +140,7 @@ def test_an_image_without_a_segment_is_finished_too(mill):
 def test_a_drop_that_still_grows_is_left_for_the_next_night(mill):
     write_box_drop(mill.inbox / "monday", PICTURES, done=False)
     assert night(mill)[0].ingest.drops == []
-    long_ago = time.time() - 120
-    for path in (mill.inbox / "monday").rglob("*.*"):
-        os.utime(path, (long_ago, long_ago))
+    mill.settings.drop_quiet_seconds = 0
     assert night(mill)[0].ingest.images == 3
 
 
@@ -302,6 +298,28 @@ def test_a_refused_drop_is_looked_at_again_under_other_limits(mill):
     assert mill.ask("SELECT rule FROM quarantine") == [("json.too_large",)]
     accepted = run_ingest(request, mill.settings, mill.run()).drops[0]
     assert (accepted.rejected, accepted.images, accepted.annotations) == (False, 3, 5)
+
+
+def test_every_unit_says_for_which_dataset_it_was_done(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    night(mill)
+    write_document(mill.inbox / "tuesday", [])
+    (mill.inbox / "tuesday" / "_DONE").touch()
+    night(mill)
+    stages = mill.ask("SELECT DISTINCT stage, dataset FROM units ORDER BY stage")
+    assert stages == [(stage, "boxes") for stage in ("ingest", "reject", "segment", "stats")]
+
+
+def test_a_sweep_finds_a_refused_drop_again_under_other_limits_only(mill):
+    write_box_drop(mill.inbox / "monday", PICTURES)
+    request = IngestRequest(dataset="boxes")
+    small = mill.settings.model_copy(update={"max_json_bytes": 10})
+    assert [drop.rejected for drop in run_ingest(request, small, mill.run()).drops] == [True]
+    assert run_ingest(request, small, mill.run()).drops == []
+    (taken,) = run_ingest(request, mill.settings, mill.run()).drops
+    assert (taken.rejected, taken.images, taken.annotations) == (False, 3, 5)
+    for settings in (small, mill.settings):
+        assert run_ingest(request, settings, mill.run()).drops == []
 
 
 def test_a_refused_change_leaves_what_was_good(mill):

@@ -158,6 +158,7 @@ def test_a_finished_unit_says_what_it_did(lake: Lake):
         "label_set_id": "labels",
         "device_seconds": 1.25,
         "device": "cpu",
+        "dataset": "comics",
     }
     assert lake.commit_unit(unit_id="unit", **values)
     assert not lake.commit_unit(unit_id="unit", **values)
@@ -191,7 +192,7 @@ def test_units_of_a_lake_from_before_seconds_were_measured_stay_and_have_none(
     about = {"stage": "segment", "subject": "b", "inputs": 1, "outputs": 0, "model_id": "m"}
     newer = TABLES["units"]
     older = newer
-    for name in ("device_seconds", "device"):
+    for name in ("device_seconds", "device", "dataset"):
         older = older.remove(older.get_field_index(name))
 
     def commit_as_older(unit: str) -> None:

@@ -3,6 +3,7 @@ import os
 import stat
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,15 @@ def test_a_key_that_is_accepted_stays_below_any_root(key: str):
     path = os.path.normpath(f"/base/{key}")
     assert path.startswith("/base/")
     assert path == f"/base/{key}"
+
+
+def test_a_file_that_keeps_the_time_of_another_one_has_changed_now(tmp_path: Path):
+    store = LocalStore(tmp_path)
+    store.write("copied", b"1")
+    os.utime(tmp_path / "copied", (0, 0))
+    (info,) = store.list()
+    assert info.modified_at == datetime.fromtimestamp(0, UTC)
+    assert abs(datetime.now(UTC) - info.changed_at) < timedelta(minutes=1)
 
 
 def test_what_a_writer_left_is_found_by_its_age(tmp_path: Path):

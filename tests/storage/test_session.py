@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -455,3 +456,49 @@ def test_rows_are_found_by_columns_that_the_log_says_nothing_of(lake: Lake, segm
     assert read_only_query(lake, sql)["n"].to_pylist() == [1]
     with connect(lake) as session:
         assert session.sql(sql).fetchall() == [(1,)]
+
+
+def _take_in(lake: Lake, drop: str, prefix: str, minute: int, *datasets: str | None) -> None:
+    """Seal a drop for `mine` and `trial`; units of datasets take it in, None is an older unit."""
+    sealed_at = datetime(2026, 5, 4, 3, minute, tzinfo=UTC)
+    for dataset in ("mine", "trial"):
+        sealed = {"drop_id": drop, "dataset": dataset, "prefix": prefix, "sealed_at": sealed_at,
+                  "objects": 0, "bytes": 0, "files": []}  # fmt: skip
+        lake.append("drops", [sealed], f"{drop} for {dataset}")
+    for dataset in datasets:
+        unit = f"{drop} in {dataset}"
+        for name in [dataset] if dataset else ["mine", "trial"]:
+            lake.append("annotations", [_annotation(drop, name)], f"{unit} {name}")
+            lake.commit_unit(
+                stage="ingest", unit_id=f"{unit} {name}", subject=drop, inputs=1, outputs=1,
+                dataset=dataset,
+            )  # fmt: skip
+
+
+def _annotation(drop: str, dataset: str) -> dict[str, Any]:
+    return {
+        "dataset": dataset, "drop_id": drop, "annotation_id": "1", "image_id": "a",
+        "category": "box", "bbox_xywh": [0.0, 0.0, 1.0, 1.0], "area_px": 1, "iscrowd": False,
+        "source": "drop", "rle": "0",
+    }  # fmt: skip
+
+
+def _annotated(lake: Lake) -> list[tuple[str, str]]:
+    with connect(lake) as session:
+        return session.sql("SELECT dataset, drop_id FROM annotations ORDER BY ALL").fetchall()
+
+
+def test_a_drop_replaces_an_older_one_in_the_datasets_that_it_was_ingested_in(lake: Lake):
+    _take_in(lake, "old", "inbox/x/", 1, "mine", "trial")
+    _take_in(lake, "new", "inbox/x/", 2)
+    assert _annotated(lake) == [("mine", "old"), ("trial", "old")]
+    _take_in(lake, "new", "inbox/x/", 2, "trial")
+    assert _annotated(lake) == [("mine", "old"), ("trial", "new")]
+    _take_in(lake, "new", "inbox/x/", 2, "mine")
+    assert _annotated(lake) == [("mine", "new"), ("trial", "new")]
+
+
+def test_a_drop_that_an_older_unit_ingested_replaces_in_every_dataset(lake: Lake):
+    _take_in(lake, "old", "inbox/x/", 1, "mine", "trial")
+    _take_in(lake, "new", "inbox/x/", 2, None)
+    assert _annotated(lake) == [("mine", "new"), ("trial", "new")]
