@@ -7,9 +7,10 @@ from storage.objects import ObjectStore
 from tasks.drop_documents import MAIN_DOCUMENT as MAIN_DOCUMENT
 from tasks.drop_documents import MaskNames, documents_of, results_beside
 from tasks.drop_files import refused_files, unused_files
-from tasks.drop_images import DropImages, StoredImage, is_image, read_sealed
+from tasks.drop_images import DropImages, StoredImage, is_image
 from tasks.drop_names import FileNames
 from tasks.seal_drops import DropFile, SealedDrop
+from tasks.sealed_files import read_sealed
 from vision.coco import CheckedDocument, CocoAnnotation, Finding, check_document, make_finding
 from vision.coco.identifiers import CocoId
 from vision.coco.mask_files import MAX_FILE_BYTES, MaskFileError, ReadFile

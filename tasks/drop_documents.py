@@ -9,6 +9,7 @@ from storage.objects import ObjectStore
 from storage.settings import get_settings
 from tasks.drop_names import FileNames
 from tasks.seal_drops import DropFile, SealedDrop
+from tasks.sealed_files import read_sealed
 from vision.coco.json_text import DocumentError, parse_json
 from vision.coco.panoptic import is_panoptic
 
@@ -74,6 +75,9 @@ def mask_keys(source: ObjectStore, drop: SealedDrop) -> frozenset[str]:
     Args:
         source: The store the drop lies in.
         drop: The sealed drop.
+
+    Raises:
+        DropChangedError: If a document is not what was sealed.
     """
     masks: set[str] = set()
     images: set[str] = set()
@@ -82,7 +86,7 @@ def mask_keys(source: ObjectStore, drop: SealedDrop) -> frozenset[str]:
     for file in documents_of(drop):
         if file.refused:
             continue
-        data = source.read(file.key)
+        data = read_sealed(source, file)
         if not any(word in data for word in _NAMING_MASKS):
             continue
         try:
