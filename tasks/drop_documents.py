@@ -83,14 +83,15 @@ def mask_keys(source: ObjectStore, drop: SealedDrop) -> frozenset[str]:
     images: set[str] = set()
     names = MaskNames(drop)
     every_name: FileNames | None = None
+    max_bytes = get_settings().max_json_bytes
     for file in documents_of(drop):
-        if file.refused:
+        if file.refused or file.size_bytes > max_bytes:
             continue
         data = read_sealed(source, file)
         if not any(word in data for word in _NAMING_MASKS):
             continue
         try:
-            document = parse_json(data, get_settings().max_json_bytes)
+            document = parse_json(data, max_bytes)
         except DocumentError:
             continue
         for name in _mask_names(document):

@@ -25,6 +25,7 @@ _ARCHIVES = (
     *(b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"),
     *(b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07"),
 )
+_START_BYTES = 512  # tell them all; a tar file has its mark at 257
 
 
 class EmptyDropError(ValueError):
@@ -186,9 +187,7 @@ def _read_drops(
             return DropChangedError(info.key)
 
     files: list[DropFile | DropChangedError] = []
-    for done, ((drop, _), future) in enumerate(
-        ahead(pairs, seal, lambda pair: pair[1].size_bytes), start=1
-    ):
+    for done, ((drop, _), future) in enumerate(ahead(pairs, seal), start=1):
         files.append(future.result())
         if progress:
             progress("seal", done, total)
@@ -213,8 +212,12 @@ def _sealed(place: DropPlace, found: Iterable[DropFile | DropChangedError]) -> O
 
 def _seal_file(store: ObjectStore, info: ObjectInfo) -> DropFile:
     known = (info.key, info.size_bytes, info.version)
+    digest, start = hashlib.sha256(), b""
     try:
-        data = store.read(info.key)
+        # A drop may hold anything, films too: no file is in memory as a whole.
+        for chunk in store.read_chunks(info.key):
+            digest.update(chunk)
+            start = start or chunk[:_START_BYTES]
     except UnsafeKeyError as error:
         sha256 = hashlib.sha256(UNSAFE.encode()).hexdigest()
         return DropFile(*known, sha256, refused=UNSAFE, reason=error.reason)
@@ -222,13 +225,12 @@ def _seal_file(store: ObjectStore, info: ObjectInfo) -> DropFile:
         sha256 = hashlib.sha256(UNREADABLE.encode()).hexdigest()
         return DropFile(*known, sha256, refused=UNREADABLE, reason=error.reason)
     # A packed JSON file is refused as such, with a rule of its own.
-    packed = _is_archive(data) and not info.key.lower().endswith(".json")
-    sha256 = hashlib.sha256(data).hexdigest()
-    return DropFile(*known, sha256, refused=ARCHIVE if packed else None)
+    packed = _is_archive(start) and not info.key.lower().endswith(".json")
+    return DropFile(*known, digest.hexdigest(), refused=ARCHIVE if packed else None)
 
 
-def _is_archive(data: bytes) -> bool:
-    return data.startswith(_ARCHIVES) or data[257:262] == b"ustar"
+def _is_archive(start: bytes) -> bool:
+    return start.startswith(_ARCHIVES) or start[257:262] == b"ustar"
 
 
 def _record(lake: Lake, drops: Iterable[SealedDrop]) -> None:

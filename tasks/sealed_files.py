@@ -22,3 +22,17 @@ def read_sealed(source: ObjectStore, file: DropFile) -> bytes:
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise DropChangedError(file.key)
     return data
+
+
+def first_bytes(source: ObjectStore, file: DropFile) -> bytes:
+    """The first bytes of a sealed file that is too large to be read: a MiB, or all if it has less.
+
+    They are not compared with what was sealed.
+
+    Raises:
+        DropChangedError, ObjectUnreadableError: As `read_sealed`.
+    """
+    try:
+        return next(source.read_chunks(file.key), b"")
+    except (ObjectNotFoundError, UnsafeKeyError):
+        raise DropChangedError(file.key) from None
