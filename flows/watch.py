@@ -52,7 +52,7 @@ def run_watch(
     if more := len(notices.refused[_LINES:]):
         log(f"deleted {more} more messages that say nothing about the inbox")
     found = run.call(find_drops, settings.root, request.dataset, settings.drop_quiet_seconds)
-    names = [drop.place.prefix for drop in found]
+    names = [drop.place.name for drop in found]
     if names:
         say_sealed(names)
     returning = 0

@@ -1,6 +1,7 @@
 """Find drops in an object store: which files belong together, and whether anybody writes them."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from storage.errors import UnsafeKeyError
 from storage.lake import Lake
 from storage.objects import ObjectInfo, open_store
 from storage.objects.ahead import ahead
+from storage.objects.keys import printable
 from storage.session import connect
 
 INBOX = "inbox/"
@@ -37,7 +40,13 @@ class DropPlace:
     @property
     def source(self) -> str:
         """The place as one readable address."""
-        return f"{self.root.rstrip('/')}/{self.prefix}" if self.prefix else self.root
+        whole = f"{self.root.rstrip('/')}/{self.prefix}" if self.prefix else self.root
+        return printable(whole)
+
+    @property
+    def name(self) -> str:
+        """What tables and messages call it: the prefix, or without one the address."""
+        return printable(self.prefix) or self.source
 
     @property
     def folder(self) -> str:
@@ -123,7 +132,7 @@ def survey_inbox(root: str, dataset: str, quiet_seconds: float) -> InboxDrops:
     new = {
         prefix: infos
         for prefix, infos in listed.items()
-        if _listing(files_of(places[prefix], infos)) not in known.get(prefix, ())
+        if _listing(files_of(places[prefix], infos)) not in known.get(places[prefix].name, ())
     }
     changing = [
         prefix
@@ -131,7 +140,9 @@ def survey_inbox(root: str, dataset: str, quiet_seconds: float) -> InboxDrops:
         if _is_complete(prefix, infos, quiet_seconds) and began - _changed_at(infos) < _SETTLED
     ]
     for prefix, again in ahead(changing, lambda prefix: [*store.list(prefix)]):
-        new[prefix] = again.result()
+        # None of its files can be read under such a name: what is listed of them is refused.
+        with suppress(UnsafeKeyError):
+            new[prefix] = again.result()
     found = InboxDrops([], [])
     for prefix, infos in sorted(new.items()):
         files = files_of(places[prefix], infos)
@@ -166,4 +177,4 @@ def _ingested_listings(lake: Lake) -> dict[str, set[tuple[tuple[str, int, str], 
 
 
 def _listing(files: Iterable[ObjectInfo]) -> tuple[tuple[str, int, str], ...]:
-    return tuple((info.key, info.size_bytes, info.version) for info in files)
+    return tuple((printable(info.key), info.size_bytes, info.version) for info in files)

@@ -13,6 +13,7 @@ from storage.errors import ObjectNotFoundError, ObjectUnreadableError, UnsafeKey
 from storage.lake import Lake
 from storage.objects import ObjectInfo, ObjectStore, open_store
 from storage.objects.ahead import ahead
+from storage.objects.keys import printable
 from storage.units import unit_id
 from tasks.drops import DropPlace, FoundDrop, list_drop
 from tasks.report.data import Progress
@@ -84,8 +85,8 @@ class SealedDrop:
     files: tuple[DropFile, ...]
 
     def relative(self, key: str) -> str:
-        """A file's path inside the drop."""
-        return key[len(self.place.folder) :]
+        """A file's path inside the drop, as findings name it."""
+        return printable(key[len(self.place.folder) :])
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def seal_drops(
         if isinstance(outcome, SealedDrop):
             sealed.append(outcome)
         else:
-            failed.append(FailedDrop(drop.place, str(outcome)))
+            failed.append(FailedDrop(drop.place, printable(str(outcome))))
     _record(Lake.open(root), sealed)
     return SealedDrops(sealed, failed)
 
@@ -205,7 +206,7 @@ def _sealed(place: DropPlace, found: Iterable[DropFile | DropChangedError]) -> O
     if all(file.refused == UNREADABLE for file in files):
         # Not the files are wrong, but the rights: once they are mended, the drop is read again.
         return ObjectUnreadableError(files[0].key, place.root, files[0].reason)
-    names = sorted((file.key[len(place.folder) :], file.sha256) for file in files)
+    names = sorted((printable(file.key[len(place.folder) :]), file.sha256) for file in files)
     content = "".join(f"{name}\0{sha256}\n" for name, sha256 in names)
     return SealedDrop(hashlib.sha256(content.encode()).hexdigest(), place, tuple(files))
 
@@ -249,7 +250,7 @@ def _row(drop: SealedDrop, now: datetime) -> dict[str, Any]:
     files = [
         # What could not be read is known by no version: every sweep tries it again.
         {
-            "key": file.key,
+            "key": printable(file.key),
             "size_bytes": file.size_bytes,
             "version": "" if file.refused == UNREADABLE else file.version,
         }
@@ -258,7 +259,7 @@ def _row(drop: SealedDrop, now: datetime) -> dict[str, Any]:
     return {
         "drop_id": drop.drop_id,
         "dataset": drop.place.dataset,
-        "prefix": drop.place.prefix or drop.place.source,
+        "prefix": drop.place.name,
         "sealed_at": now,
         "objects": len(files),
         "bytes": sum(file.size_bytes for file in drop.files),
