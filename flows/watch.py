@@ -52,7 +52,7 @@ def run_watch(
     if more := len(notices.refused[_LINES:]):
         log(f"deleted {more} more messages that say nothing about the inbox")
     found = run.call(find_drops, settings.root, request.dataset, settings.drop_quiet_seconds)
-    names = [drop.place.name for drop in found]
+    names = [drop.place.name for drop in found if not drop.problem]
     if names:
         say_sealed(names)
     returning = 0
@@ -68,6 +68,7 @@ def run_watch(
         refused=len(notices.refused),
         returning=returning,
         queue_problem=problem,
+        unreadable=[drop.problem for drop in found if drop.problem],
     )
 
 
@@ -83,5 +84,7 @@ def watch(request: WatchRequest) -> WatchSummary:
     summary = run_watch(
         request, worker_settings(), OnPrefect(), say_sealed=say_sealed, log=logger.warning
     )
+    for problem in summary.unreadable:
+        logger.warning(problem)
     summary.raise_for_queue()
     return summary

@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.errors import UnsafeKeyError
+from storage.errors import ObjectUnreadableError, UnsafeKeyError
 from storage.lake import Lake
 from storage.objects import ObjectInfo, open_store
 from storage.objects.ahead import ahead
@@ -61,28 +61,42 @@ class FoundDrop:
     Attributes:
         place: Where it lies.
         files: Its files by key, without markers and hidden files.
+        problem: Why it may not be looked into; nothing is known of its files then.
     """
 
     place: DropPlace
     files: tuple[ObjectInfo, ...]
+    problem: str = ""
 
 
 def list_drop(place: DropPlace) -> FoundDrop:
-    """List one drop; it may turn out to have no files."""
-    return FoundDrop(place, files_of(place, open_store(place.root).list(place.prefix)))
+    """List one drop; it may turn out to have no files.
+
+    Raises:
+        ObjectUnreadableError: If a folder of it may not be looked into.
+    """
+
+    def refuse(error: ObjectUnreadableError) -> None:
+        if not _is_hidden(error.key[len(place.folder) :]):
+            raise error
+
+    return FoundDrop(place, files_of(place, open_store(place.root).list(place.prefix, refuse)))
 
 
 def files_of(place: DropPlace, listed: Iterable[ObjectInfo]) -> tuple[ObjectInfo, ...]:
     """The drop's files among listed objects; markers, hidden files and folders are none."""
     found = []
     for info in listed:
-        parts = info.key[len(place.folder) :].split("/")
-        hidden = any(part.startswith(".") for part in parts)
+        path = info.key[len(place.folder) :]
         # A single file is named whole; another one's name may begin with its.
         other = bool(place.prefix) and place.folder != place.prefix and info.key != place.prefix
-        if not hidden and not other and parts[-1] not in ("", DONE_MARKER):
+        if not _is_hidden(path) and not other and path.split("/")[-1] not in ("", DONE_MARKER):
             found.append(info)
     return tuple(found)
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
 
 
 def place_of(source: str, dataset: str) -> DropPlace:
@@ -101,29 +115,41 @@ class InboxDrops:
     Attributes:
         complete: Those that can be taken in, by name.
         uploading: Those that somebody may still be writing.
+        unreadable: Those that may not be looked into, of which it is not known what they are.
     """
 
     complete: list[FoundDrop]
     uploading: list[DropPlace]
+    unreadable: list[FoundDrop]
 
 
 @task(name="find-drops", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
 def find_drops(root: str, dataset: str, quiet_seconds: float) -> list[FoundDrop]:
-    """The complete drops in the inbox that are not ingested yet, by name.
+    """The complete drops in the inbox that are not ingested yet, by name; the unreadable ones last.
 
     Args:
         root: The data root, a folder or `s3://bucket/prefix`.
         dataset: The dataset these drops will belong to.
         quiet_seconds: Without a `_DONE` object, how long nothing must have changed.
     """
-    return survey_inbox(root, dataset, quiet_seconds).complete
+    inbox = survey_inbox(root, dataset, quiet_seconds)
+    return inbox.complete + inbox.unreadable
 
 
 def survey_inbox(root: str, dataset: str, quiet_seconds: float) -> InboxDrops:
     """What waits in the inbox; the arguments are those of `find_drops`."""
     store, began = open_store(root), datetime.now(UTC)
     listed: dict[str, list[ObjectInfo]] = {}
-    for info in store.list(INBOX):
+    unreadable: dict[str, str] = {}
+
+    def leave_out(error: ObjectUnreadableError) -> None:
+        name, slash, below = error.key[len(INBOX) :].partition("/")
+        if not slash:
+            raise error  # the inbox itself
+        if not _is_hidden(below):
+            unreadable[f"{INBOX}{name}/"] = printable(str(error))
+
+    for info in store.list(INBOX, leave_out):
         name, slash, _ = info.key[len(INBOX) :].partition("/")
         if slash:
             listed.setdefault(f"{INBOX}{name}/", []).append(info)
@@ -139,13 +165,19 @@ def survey_inbox(root: str, dataset: str, quiet_seconds: float) -> InboxDrops:
         for prefix, infos in new.items()
         if _is_complete(prefix, infos, quiet_seconds) and began - _changed_at(infos) < _SETTLED
     ]
-    for prefix, again in ahead(changing, lambda prefix: [*store.list(prefix)]):
+    for prefix, again in ahead(changing, lambda prefix: [*store.list(prefix, leave_out)]):
         # None of its files can be read under such a name: what is listed of them is refused.
         with suppress(UnsafeKeyError):
             new[prefix] = again.result()
-    found = InboxDrops([], [])
+    hidden = [
+        FoundDrop(DropPlace(root, prefix, dataset), (), problem)
+        for prefix, problem in sorted(unreadable.items())
+    ]
+    found = InboxDrops([], [], hidden)
     for prefix, infos in sorted(new.items()):
         files = files_of(places[prefix], infos)
+        if prefix in unreadable:
+            continue
         if not _is_complete(prefix, infos, quiet_seconds):
             found.uploading.append(places[prefix])
         elif files:

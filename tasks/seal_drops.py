@@ -116,6 +116,8 @@ def seal_drops(
 ) -> SealedDrops:
     """Fix the content of drops, and record the lists of their files in `drops`, in one commit.
 
+    Those that may not be looked into have failed.
+
     Args:
         root: The data root.
         found: The drops.
@@ -124,8 +126,9 @@ def seal_drops(
     Raises:
         EmptyDropError: If a drop has no file.
     """
-    sealed, failed = [], []
-    for drop, outcome in _read_drops(found, progress):
+    sealed = []
+    failed = [FailedDrop(drop.place, drop.problem) for drop in found if drop.problem]
+    for drop, outcome in _read_drops([drop for drop in found if not drop.problem], progress):
         if isinstance(outcome, SealedDrop):
             sealed.append(outcome)
         else:

@@ -24,7 +24,7 @@ from storage.errors import (
     ObjectUnreadableError,
     StoreRefusedError,
 )
-from storage.objects.contract import CHUNK_BYTES, ObjectInfo
+from storage.objects.contract import CHUNK_BYTES, ObjectInfo, Unreadable
 from storage.objects.keys import checked_key, checked_prefix
 from storage.objects.refusals import OF_THE_WHOLE_STORE, explain
 
@@ -186,8 +186,11 @@ class S3Store:
                 raise
         return True
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects whose key starts with the prefix, sorted by the key's UTF-8 bytes."""
+    def list(self, prefix: str = "", unreadable: Unreadable | None = None) -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with the prefix, sorted by the key's UTF-8 bytes.
+
+        A bucket has no folders that may not be looked into: `unreadable` is told of none.
+        """
         start = f"{self._prefix}/" if self._prefix else ""
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=start + checked_prefix(prefix)

@@ -65,9 +65,9 @@ def test_the_inbox_is_listed_once_for_all_drops_that_wait(mill, monkeypatch):
     monkeypatch.setattr(drops_module, "_SETTLED", drops_module.timedelta())
     listed = []
 
-    def listing(self, prefix="", real=LocalStore.list):
+    def listing(self, prefix="", *more, real=LocalStore.list):
         listed.append(prefix)
-        return real(self, prefix)
+        return real(self, prefix, *more)
 
     monkeypatch.setattr(LocalStore, "list", listing)
     found = find_drops.fn(mill.settings.root, "boxes", 60)
@@ -80,8 +80,8 @@ def without_a_late_file(monkeypatch, late):
     """The first listing passed the place of a file before it was written, but saw the marker."""
     passed = []
 
-    def listing(self, prefix="", real=LocalStore.list):
-        first, seen = prefix == "inbox/" and not passed, list(real(self, prefix))
+    def listing(self, prefix="", *more, real=LocalStore.list):
+        first, seen = prefix == "inbox/" and not passed, list(real(self, prefix, *more))
         if first:
             passed.append(True)
         return iter([info for info in seen if not (first and info.key.endswith(late))])
