@@ -145,6 +145,8 @@ def _expected(night: "NightPlan") -> str:
 
 
 def _line(plan: "IngestPlan") -> str:
+    if plan.problem:
+        return f"{plan.source}: would fail: {plan.problem}"
     if plan.rejected:
         return f"{plan.source}: would be refused; segmill check {plan.source} says why"
     return (

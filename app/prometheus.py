@@ -24,6 +24,7 @@ def prometheus_text(found: "Overview") -> str:
         ("segments", "Segments on them, of all models.", found.segments),
         ("drops_waiting", "Complete drops that are not taken in.", len(found.drops_waiting)),
         ("drops_uploading", "Drops that may still be written.", len(found.drops_uploading)),
+        ("drops_unreadable", "Drops that may not be looked into.", len(found.drops_unreadable)),
         ("images_pending", "Images that are not segmented.", found.images_pending),
         ("images_deferred", "Those that the next run would leave.", found.images_deferred),
         ("curated_new_masks", "Curated masks since the last training.", found.curation.new),

@@ -100,7 +100,8 @@ def _lines(found: "Overview", root: str) -> list[tuple[str, str]]:
             f"{plural(len(found.drops_waiting), 'drop')}{_named(found.drops_waiting)}, "
             f"{plural(found.images_pending, 'image')} to segment"
             + _deferred(found)
-            + (f"; uploading: {_names(found.drops_uploading)}" if found.drops_uploading else ""),
+            + (f"; uploading: {_names(found.drops_uploading)}" if found.drops_uploading else "")
+            + (f"; unreadable: {_names(found.drops_unreadable)}" if found.drops_unreadable else ""),
         )
     )
     curation = found.curation

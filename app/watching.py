@@ -49,6 +49,8 @@ def watch(
         print_json(summary.model_dump(mode="json"))
     elif not summary.drops:
         say("no complete new drop in ROOT/inbox", quiet)
+    for problem in summary.unreadable:
+        say(f"trouble: {problem}", quiet)
     summary.raise_for_queue()
 
 
@@ -83,7 +85,7 @@ def _watch_forever(
             found = _look(dataset, root, quiet, say_new, wait_seconds=wait)
             if not found.drops:
                 said_at.clear()
-            problem = found.queue_problem
+            problem = "; ".join(filter(None, (found.queue_problem, *found.unreadable))) or None
         except passing as error:
             problem = str(error)
         if problem != trouble:
@@ -92,7 +94,7 @@ def _watch_forever(
             trouble = problem
         if as_json and found is not None:
             typer.echo(found.model_dump_json())
-        if settings_for(root).sqs_queue_url and not problem:
+        if settings_for(root).sqs_queue_url and found is not None and not found.queue_problem:
             wait = interval  # in the queue
         else:
             wait = 0.0

@@ -219,7 +219,8 @@ class _Waiting:
 
     @property
     def _state_name(self) -> str:
-        return self._child.state.name if self._child.state else "unknown"
+        state = self._child.state
+        return (state and state.name) or "unknown"
 
     def _give_up(self, lost: Exception | None) -> str:
         patience = seconds_text(self._patience_seconds)

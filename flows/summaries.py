@@ -93,6 +93,7 @@ class WatchSummary(BaseModel):
         refused: Things in them that say nothing about the inbox.
         returning: Messages that the queue did not delete, so that they come again.
         queue_problem: Why the queue could not be used.
+        unreadable: Why drops may not be looked into, a sentence each.
     """
 
     dataset: str
@@ -101,6 +102,7 @@ class WatchSummary(BaseModel):
     refused: int = 0
     returning: int = 0
     queue_problem: str | None = None
+    unreadable: list[str] = []
 
     def raise_for_queue(self) -> None:
         """Fail the run where the queue could not be used.

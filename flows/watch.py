@@ -56,7 +56,7 @@ def run_watch(
     found = run.call(
         find_drops, settings.root, request.dataset, settings.drop_quiet_seconds, limits
     )
-    names = [drop.place.prefix for drop in found]
+    names = [drop.place.name for drop in found if not drop.problem]
     if names:
         say_sealed(names)
     returning = 0
@@ -72,6 +72,7 @@ def run_watch(
         refused=len(notices.refused),
         returning=returning,
         queue_problem=problem,
+        unreadable=[drop.problem for drop in found if drop.problem],
     )
 
 
@@ -87,5 +88,7 @@ def watch(request: WatchRequest) -> WatchSummary:
     summary = run_watch(
         request, worker_settings(), OnPrefect(), say_sealed=say_sealed, log=logger.warning
     )
+    for problem in summary.unreadable:
+        logger.warning(problem)
     summary.raise_for_queue()
     return summary

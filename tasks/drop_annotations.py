@@ -7,9 +7,10 @@ from storage.objects import ObjectStore
 from tasks.drop_documents import MAIN_DOCUMENT as MAIN_DOCUMENT
 from tasks.drop_documents import MaskNames, documents_of, results_beside
 from tasks.drop_files import refused_files, unused_files
-from tasks.drop_images import DropImages, StoredImage, is_image, read_sealed
+from tasks.drop_images import DropImages, StoredImage, is_image
 from tasks.drop_names import FileNames
 from tasks.seal_drops import DropFile, SealedDrop
+from tasks.sealed_files import first_bytes, read_sealed
 from vision.coco import CheckedDocument, CocoAnnotation, Finding, check_document, make_finding
 from vision.coco.identifiers import CocoId
 from vision.coco.mask_files import MAX_FILE_BYTES, MaskFileError, ReadFile
@@ -85,6 +86,12 @@ def match_documents(
     beside = results_beside(drop)
     for file in [*documents_of(drop), *beside]:
         relative = drop.relative(file.key)
+        if file.size_bytes > max_bytes:
+            if file in beside and not is_list(first_bytes(source, file)):
+                continue
+            value = f"{file.size_bytes} of {max_bytes} bytes"
+            content.findings.append(make_finding(relative, "", "json.too_large", value))
+            return DropContent(findings=content.findings, rejected=True)
         data = read_sealed(source, file)
         if is_list(data):
             listed.append(file)

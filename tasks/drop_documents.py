@@ -9,6 +9,7 @@ from storage.objects import ObjectStore
 from storage.settings import get_settings
 from tasks.drop_names import FileNames
 from tasks.seal_drops import DropFile, SealedDrop
+from tasks.sealed_files import read_sealed
 from vision.coco.json_text import DocumentError, parse_json
 from vision.coco.panoptic import is_panoptic
 
@@ -74,19 +75,23 @@ def mask_keys(source: ObjectStore, drop: SealedDrop) -> frozenset[str]:
     Args:
         source: The store the drop lies in.
         drop: The sealed drop.
+
+    Raises:
+        DropChangedError: If a document is not what was sealed.
     """
     masks: set[str] = set()
     images: set[str] = set()
     names = MaskNames(drop)
     every_name: FileNames | None = None
+    max_bytes = get_settings().max_json_bytes
     for file in documents_of(drop):
-        if file.refused:
+        if file.refused or file.size_bytes > max_bytes:
             continue
-        data = source.read(file.key)
+        data = read_sealed(source, file)
         if not any(word in data for word in _NAMING_MASKS):
             continue
         try:
-            document = parse_json(data, get_settings().max_json_bytes)
+            document = parse_json(data, max_bytes)
         except DocumentError:
             continue
         for name in _mask_names(document):

@@ -9,13 +9,13 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from storage.errors import ObjectNotFoundError
 from storage.objects import ObjectStore
 from storage.objects.ahead import ahead
 from tasks.drop_documents import mask_keys
 from tasks.image_inspection import ImageFacts, ImageFailure, Inspected, inspect_images
 from tasks.report.data import Progress
-from tasks.seal_drops import ARCHIVE, UNSAFE, DropChangedError, DropFile, SealedDrop
+from tasks.seal_drops import ARCHIVE, UNSAFE, DropFile, SealedDrop
+from tasks.sealed_files import read_sealed
 from vision.coco import Finding, make_finding
 
 # Every name that claims to be an image is opened, so that one that is none is set aside, named.
@@ -61,21 +61,6 @@ class DropImages:
 def is_image(key: str) -> bool:
     """Whether a file's name claims that it is an image."""
     return PurePosixPath(key).suffix.lower() in IMAGE_SUFFIXES
-
-
-def read_sealed(source: ObjectStore, file: DropFile) -> bytes:
-    """The bytes of a sealed file.
-
-    Raises:
-        DropChangedError: If they are not those that were sealed.
-    """
-    try:
-        data = source.read(file.key)
-    except ObjectNotFoundError:
-        raise DropChangedError(file.key) from None
-    if hashlib.sha256(data).hexdigest() != file.sha256:
-        raise DropChangedError(file.key)
-    return data
 
 
 def store_images(

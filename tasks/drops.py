@@ -1,6 +1,7 @@
 """Find drops in an object store: which files belong together, and whether anybody writes them."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from storage.errors import ObjectUnreadableError, UnsafeKeyError
 from storage.lake import Lake
 from storage.objects import ObjectInfo, open_store
 from storage.objects.ahead import ahead
+from storage.objects.keys import printable
 from storage.session import connect
 from tasks.drop_units import Limits, intake_unit, refusal_unit
 
@@ -41,7 +44,13 @@ class DropPlace:
     @property
     def source(self) -> str:
         """The place as one readable address."""
-        return f"{self.root.rstrip('/')}/{self.prefix}" if self.prefix else self.root
+        whole = f"{self.root.rstrip('/')}/{self.prefix}" if self.prefix else self.root
+        return printable(whole)
+
+    @property
+    def name(self) -> str:
+        """What tables and messages call it: the prefix, or without one the address."""
+        return printable(self.prefix) or self.source
 
     @property
     def folder(self) -> str:
@@ -56,28 +65,42 @@ class FoundDrop:
     Attributes:
         place: Where it lies.
         files: Its files by key, without markers and hidden files.
+        problem: Why it may not be looked into; nothing is known of its files then.
     """
 
     place: DropPlace
     files: tuple[ObjectInfo, ...]
+    problem: str = ""
 
 
 def list_drop(place: DropPlace) -> FoundDrop:
-    """List one drop; it may turn out to have no files."""
-    return FoundDrop(place, files_of(place, open_store(place.root).list(place.prefix)))
+    """List one drop; it may turn out to have no files.
+
+    Raises:
+        ObjectUnreadableError: If a folder of it may not be looked into.
+    """
+
+    def refuse(error: ObjectUnreadableError) -> None:
+        if not _is_hidden(error.key[len(place.folder) :]):
+            raise error
+
+    return FoundDrop(place, files_of(place, open_store(place.root).list(place.prefix, refuse)))
 
 
 def files_of(place: DropPlace, listed: Iterable[ObjectInfo]) -> tuple[ObjectInfo, ...]:
     """The drop's files among listed objects; markers, hidden files and folders are none."""
     found = []
     for info in listed:
-        parts = info.key[len(place.folder) :].split("/")
-        hidden = any(part.startswith(".") for part in parts)
+        path = info.key[len(place.folder) :]
         # A single file is named whole; another one's name may begin with its.
         other = bool(place.prefix) and place.folder != place.prefix and info.key != place.prefix
-        if not hidden and not other and parts[-1] not in ("", DONE_MARKER):
+        if not _is_hidden(path) and not other and path.split("/")[-1] not in ("", DONE_MARKER):
             found.append(info)
     return tuple(found)
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
 
 
 def place_of(source: str, dataset: str) -> DropPlace:
@@ -96,15 +119,19 @@ class InboxDrops:
     Attributes:
         complete: Those that can be taken in, by name.
         uploading: Those that somebody may still be writing.
+        unreadable: Those that may not be looked into, of which it is not known what they are.
     """
 
     complete: list[FoundDrop]
     uploading: list[DropPlace]
+    unreadable: list[FoundDrop]
 
 
 @task(name="find-drops", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=5)
 def find_drops(root: str, dataset: str, quiet_seconds: float, limits: Limits) -> list[FoundDrop]:
     """The complete drops in the inbox that `ingest_drops` has not looked at yet, by name.
+
+    The unreadable ones come last.
 
     Args:
         root: The data root, a folder or `s3://bucket/prefix`.
@@ -113,14 +140,24 @@ def find_drops(root: str, dataset: str, quiet_seconds: float, limits: Limits) ->
         limits: The largest files that are taken in. What was refused with others is looked at
             again.
     """
-    return survey_inbox(root, dataset, quiet_seconds, limits).complete
+    inbox = survey_inbox(root, dataset, quiet_seconds, limits)
+    return inbox.complete + inbox.unreadable
 
 
 def survey_inbox(root: str, dataset: str, quiet_seconds: float, limits: Limits) -> InboxDrops:
     """What waits in the inbox; the arguments are those of `find_drops`."""
     store, began = open_store(root), datetime.now(UTC)
     listed: dict[str, list[ObjectInfo]] = {}
-    for info in store.list(INBOX):
+    unreadable: dict[str, str] = {}
+
+    def leave_out(error: ObjectUnreadableError) -> None:
+        name, slash, below = error.key[len(INBOX) :].partition("/")
+        if not slash:
+            raise error  # the inbox itself
+        if not _is_hidden(below):
+            unreadable[f"{INBOX}{name}/"] = printable(str(error))
+
+    for info in store.list(INBOX, leave_out):
         name, slash, _ = info.key[len(INBOX) :].partition("/")
         if slash:
             listed.setdefault(f"{INBOX}{name}/", []).append(info)
@@ -129,18 +166,26 @@ def survey_inbox(root: str, dataset: str, quiet_seconds: float, limits: Limits) 
     new = {
         prefix: infos
         for prefix, infos in listed.items()
-        if _listing(files_of(places[prefix], infos)) not in known.get(prefix, ())
+        if _listing(files_of(places[prefix], infos)) not in known.get(places[prefix].name, ())
     }
     changing = [
         prefix
         for prefix, infos in new.items()
         if _is_complete(prefix, infos, quiet_seconds) and began - _changed_at(infos) < _SETTLED
     ]
-    for prefix, again in ahead(changing, lambda prefix: [*store.list(prefix)]):
-        new[prefix] = again.result()
-    found = InboxDrops([], [])
+    for prefix, again in ahead(changing, lambda prefix: [*store.list(prefix, leave_out)]):
+        # None of its files can be read under such a name: what is listed of them is refused.
+        with suppress(UnsafeKeyError):
+            new[prefix] = again.result()
+    hidden = [
+        FoundDrop(DropPlace(root, prefix, dataset), (), problem)
+        for prefix, problem in sorted(unreadable.items())
+    ]
+    found = InboxDrops([], [], hidden)
     for prefix, infos in sorted(new.items()):
         files = files_of(places[prefix], infos)
+        if prefix in unreadable:
+            continue
         if not _is_complete(prefix, infos, quiet_seconds):
             found.uploading.append(places[prefix])
         elif files:
@@ -177,4 +222,4 @@ def _known_listings(lake: Lake, limits: Limits) -> dict[str, set[_Listing]]:
 
 
 def _listing(files: Iterable[ObjectInfo]) -> _Listing:
-    return tuple((info.key, info.size_bytes, info.version) for info in files)
+    return tuple((printable(info.key), info.size_bytes, info.version) for info in files)

@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from storage.errors import ObjectUnreadableError
 from storage.lake import Lake
 from storage.objects import open_store
+from storage.objects.keys import printable
 from storage.units import FinishedUnit
 from tasks.dataset_knowledge import DatasetKnowledge
 from tasks.drop_annotations import DropContent, match_documents
@@ -73,8 +74,8 @@ class DropGroup:
     @property
     def name(self) -> str:
         """Where they lie, in a few words."""
-        first, others = self.drops[0].place, len(self.drops) - 1
-        return (first.prefix or first.source) + (f" and {others} more" if others else "")
+        others = len(self.drops) - 1
+        return self.drops[0].place.name + (f" and {others} more" if others else "")
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def ingest_drops(
             try:
                 done.append(_take(intake, root, drop))
             except (ObjectUnreadableError, DropChangedError, EmptyDropError) as error:
-                failed.append(FailedDrop(drop.place, str(error)))
+                failed.append(FailedDrop(drop.place, printable(str(error))))
     finally:
         # Also where one ends the run: those before it would wait with it every night.
         intake.commit()

@@ -67,6 +67,7 @@ class Overview:
         last_runs: The newest run of each stage, in the order of their first units.
         drops_waiting: Complete drops in the inbox that are not taken in.
         drops_uploading: Drops that somebody may still be writing.
+        drops_unreadable: Drops that may not be looked into.
         images_pending: Images that the models of the settings have not finished.
         model_id: The segmenter of the settings.
         label_set_id: The label set of the settings, with its labeller.
@@ -86,6 +87,7 @@ class Overview:
     last_runs: list[LastRun]
     drops_waiting: list[str]
     drops_uploading: list[str]
+    drops_unreadable: list[str]
     images_pending: int
     images_deferred: int
     deferred_because: str
@@ -123,8 +125,9 @@ def overview(settings: Settings, dataset: str, choice: ModelChoice, days: int) -
         images=totals[0],
         segments=totals[1],
         last_runs=last_runs,
-        drops_waiting=[drop.place.prefix for drop in inbox.complete],
-        drops_uploading=[place.prefix for place in inbox.uploading],
+        drops_waiting=[drop.place.name for drop in inbox.complete],
+        drops_uploading=[place.name for place in inbox.uploading],
+        drops_unreadable=[drop.place.name for drop in inbox.unreadable],
         images_pending=sum(map(len, pending)),
         images_deferred=plan.images_left(len(plan.tonight)),
         deferred_because=plan.why_left(len(plan.tonight)),

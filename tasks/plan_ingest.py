@@ -27,6 +27,7 @@ class IngestPlan:
         images_mb: Size of the images' files, MB.
         masks_mb: Size of the mask PNGs, MB; estimated from a sample of them.
         gpu_hours: Accelerator time to segment the images, at the seconds an image that were given.
+        problem: Why it may not be looked into; all numbers are 0 then.
     """
 
     source: str
@@ -38,6 +39,7 @@ class IngestPlan:
     images_mb: float
     masks_mb: float
     gpu_hours: float
+    problem: str = ""
 
 
 def plan_ingest(
@@ -62,6 +64,8 @@ def plan_ingest(
     Raises:
         EmptyDropError: If there is no file.
     """
+    if found.problem:
+        return IngestPlan(found.place.source, 0, 0, 0, 0, False, 0, 0, 0, found.problem)
     drop = read_found(found, progress)
     content = check_drop(
         drop,

@@ -13,6 +13,7 @@ from storage.errors import ObjectNotFoundError, ObjectUnreadableError, UnsafeKey
 from storage.lake import Lake
 from storage.objects import ObjectInfo, ObjectStore, open_store
 from storage.objects.ahead import ahead
+from storage.objects.keys import printable
 from storage.units import unit_id
 from tasks.drops import DropPlace, FoundDrop, list_drop
 from tasks.report.data import Progress
@@ -25,6 +26,7 @@ _ARCHIVES = (
     *(b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"),
     *(b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07"),
 )
+_START_BYTES = 512  # tell them all; a tar file has its mark at 257
 
 
 class EmptyDropError(ValueError):
@@ -83,8 +85,8 @@ class SealedDrop:
     files: tuple[DropFile, ...]
 
     def relative(self, key: str) -> str:
-        """A file's path inside the drop."""
-        return key[len(self.place.folder) :]
+        """A file's path inside the drop, as findings name it."""
+        return printable(key[len(self.place.folder) :])
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ def seal_drops(
 ) -> SealedDrops:
     """Fix the content of drops, and record the lists of their files in `drops`, in one commit.
 
+    Those that may not be looked into have failed.
+
     Args:
         root: The data root.
         found: The drops.
@@ -122,12 +126,13 @@ def seal_drops(
     Raises:
         EmptyDropError: If a drop has no file.
     """
-    sealed, failed = [], []
-    for drop, outcome in _read_drops(found, progress):
+    sealed = []
+    failed = [FailedDrop(drop.place, drop.problem) for drop in found if drop.problem]
+    for drop, outcome in _read_drops([drop for drop in found if not drop.problem], progress):
         if isinstance(outcome, SealedDrop):
             sealed.append(outcome)
         else:
-            failed.append(FailedDrop(drop.place, str(outcome)))
+            failed.append(FailedDrop(drop.place, printable(str(outcome))))
     _record(Lake.open(root), sealed)
     return SealedDrops(sealed, failed)
 
@@ -186,9 +191,7 @@ def _read_drops(
             return DropChangedError(info.key)
 
     files: list[DropFile | DropChangedError] = []
-    for done, ((drop, _), future) in enumerate(
-        ahead(pairs, seal, lambda pair: pair[1].size_bytes), start=1
-    ):
+    for done, ((drop, _), future) in enumerate(ahead(pairs, seal), start=1):
         files.append(future.result())
         if progress:
             progress("seal", done, total)
@@ -206,15 +209,19 @@ def _sealed(place: DropPlace, found: Iterable[DropFile | DropChangedError]) -> O
     if all(file.refused == UNREADABLE for file in files):
         # Not the files are wrong, but the rights: once they are mended, the drop is read again.
         return ObjectUnreadableError(files[0].key, place.root, files[0].reason)
-    names = sorted((file.key[len(place.folder) :], file.sha256) for file in files)
+    names = sorted((printable(file.key[len(place.folder) :]), file.sha256) for file in files)
     content = "".join(f"{name}\0{sha256}\n" for name, sha256 in names)
     return SealedDrop(hashlib.sha256(content.encode()).hexdigest(), place, tuple(files))
 
 
 def _seal_file(store: ObjectStore, info: ObjectInfo) -> DropFile:
     known = (info.key, info.size_bytes, info.version)
+    digest, start = hashlib.sha256(), b""
     try:
-        data = store.read(info.key)
+        # A drop may hold anything, films too: no file is in memory as a whole.
+        for chunk in store.read_chunks(info.key):
+            digest.update(chunk)
+            start = start or chunk[:_START_BYTES]
     except UnsafeKeyError as error:
         sha256 = hashlib.sha256(UNSAFE.encode()).hexdigest()
         return DropFile(*known, sha256, refused=UNSAFE, reason=error.reason)
@@ -222,13 +229,12 @@ def _seal_file(store: ObjectStore, info: ObjectInfo) -> DropFile:
         sha256 = hashlib.sha256(UNREADABLE.encode()).hexdigest()
         return DropFile(*known, sha256, refused=UNREADABLE, reason=error.reason)
     # A packed JSON file is refused as such, with a rule of its own.
-    packed = _is_archive(data) and not info.key.lower().endswith(".json")
-    sha256 = hashlib.sha256(data).hexdigest()
-    return DropFile(*known, sha256, refused=ARCHIVE if packed else None)
+    packed = _is_archive(start) and not info.key.lower().endswith(".json")
+    return DropFile(*known, digest.hexdigest(), refused=ARCHIVE if packed else None)
 
 
-def _is_archive(data: bytes) -> bool:
-    return data.startswith(_ARCHIVES) or data[257:262] == b"ustar"
+def _is_archive(start: bytes) -> bool:
+    return start.startswith(_ARCHIVES) or start[257:262] == b"ustar"
 
 
 def _record(lake: Lake, drops: Iterable[SealedDrop]) -> None:
@@ -247,7 +253,7 @@ def _row(drop: SealedDrop, now: datetime) -> dict[str, Any]:
     files = [
         # What could not be read is known by no version: every sweep tries it again.
         {
-            "key": file.key,
+            "key": printable(file.key),
             "size_bytes": file.size_bytes,
             "version": "" if file.refused == UNREADABLE else file.version,
         }
@@ -256,7 +262,7 @@ def _row(drop: SealedDrop, now: datetime) -> dict[str, Any]:
     return {
         "drop_id": drop.drop_id,
         "dataset": drop.place.dataset,
-        "prefix": drop.place.prefix or drop.place.source,
+        "prefix": drop.place.name,
         "sealed_at": now,
         "objects": len(files),
         "bytes": sum(file.size_bytes for file in drop.files),

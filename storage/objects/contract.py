@@ -1,10 +1,12 @@
 """What every object store promises."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
+
+from storage.errors import ObjectUnreadableError
 
 CHUNK_BYTES = 2**20
 """How much of a large object is in memory at once, about."""
@@ -29,6 +31,10 @@ class ObjectInfo:
     modified_at: datetime
     changed_at: datetime
     version: str
+
+
+Unreadable = Callable[[ObjectUnreadableError], None]
+"""Told of a folder that may not be looked into; the key ends with a slash."""
 
 
 class ObjectStore(Protocol):
@@ -69,8 +75,12 @@ class ObjectStore(Protocol):
         """Tell whether an object is stored under the key."""
         ...
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects whose key starts with the prefix, sorted by the key's UTF-8 bytes."""
+    def list(self, prefix: str = "", unreadable: Unreadable | None = None) -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with the prefix, sorted by the key's UTF-8 bytes.
+
+        A folder that may not be looked into ends the listing with `ObjectUnreadableError`: what is
+        left would look whole. With `unreadable` that is told of each, and the listing goes on.
+        """
         ...
 
     def delete(self, key: str) -> None:

@@ -37,6 +37,15 @@ def checked_key(key: str) -> str:
     return key
 
 
+def printable(text: str) -> str:
+    """Text that can be stored and sent: what is no Unicode in the name of a file is escaped.
+
+    Python holds the bytes of a name that is not UTF-8 as lone surrogates, which nothing can encode.
+    Everything else is left as it is.
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
 def checked_prefix(prefix: str) -> str:
     """Return the prefix of a listing as it is, when it is safe; the empty one lists all.
 

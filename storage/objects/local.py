@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from storage.errors import ObjectNotFoundError, ObjectUnreadableError, UnsafeKeyError
-from storage.objects.contract import CHUNK_BYTES, ObjectInfo
+from storage.objects.contract import CHUNK_BYTES, ObjectInfo, Unreadable
 from storage.objects.keys import TEMPORARY_PREFIX, checked_key, checked_prefix
 
 _PARALLEL_SYNCS = 16
@@ -45,7 +45,7 @@ class LocalStore:
                 folder or to nothing.
         """
         path = self._path(key)
-        if path.is_symlink() and not path.is_file():
+        if _leads_to_no_file(path):
             raise UnsafeKeyError(key, "it is a symbolic link, but not to a file")
         try:
             return path.read_bytes()
@@ -61,7 +61,7 @@ class LocalStore:
             ObjectNotFoundError, ObjectUnreadableError, UnsafeKeyError: As `read`.
         """
         path = self._path(key)
-        if path.is_symlink() and not path.is_file():
+        if _leads_to_no_file(path):
             raise UnsafeKeyError(key, "it is a symbolic link, but not to a file")
         try:
             with path.open("rb") as file:
@@ -122,15 +122,19 @@ class LocalStore:
         """Tell whether a file is stored under the key."""
         return self._path(key).is_file()
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", unreadable: Unreadable | None = None) -> Iterator[ObjectInfo]:
         """Yield the files whose key starts with the prefix, sorted by the key's UTF-8 bytes.
 
         Links are listed, so that reading one that leads outside, to a folder or to nothing can be
         refused by name; none to a folder is followed.
+
+        Raises:
+            ObjectUnreadableError: If a folder may not be looked into, and there is no `unreadable`
+                to be told of it.
         """
         checked_prefix(prefix)
         parent, slash, _ = prefix.rpartition("/")
-        yield from self._walk(self._folder / parent, parent + slash, prefix)
+        yield from self._walk(self._folder / parent, parent + slash, prefix, unreadable or _refuse)
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens if there is none."""
@@ -206,10 +210,15 @@ class LocalStore:
             new.mkdir(exist_ok=True)
             _sync_folder(new.parent)
 
-    def _walk(self, folder: Path, at: str, prefix: str) -> Iterator[ObjectInfo]:
+    def _walk(
+        self, folder: Path, at: str, prefix: str, unreadable: Unreadable
+    ) -> Iterator[ObjectInfo]:
         try:
             entries = list(os.scandir(folder))
         except (FileNotFoundError, NotADirectoryError):
+            return
+        except PermissionError:
+            unreadable(ObjectUnreadableError(at, self.root, "permission denied"))
             return
         # A folder sorts as its name with a slash, so that keys come in the order of their bytes.
         named = sorted(
@@ -227,17 +236,31 @@ class LocalStore:
             if is_folder:
                 below = key + "/"
                 if below.startswith(prefix) or prefix.startswith(below):
-                    yield from self._walk(Path(entry.path), below, prefix)
+                    yield from self._walk(Path(entry.path), below, prefix, unreadable)
             elif key.startswith(prefix):
-                with suppress(FileNotFoundError):  # removed since
+                try:
                     status = _status(entry)
-                    if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
-                        yield _object_info(key, status)
+                except FileNotFoundError:  # removed since
+                    continue
+                except PermissionError:  # the folder shows names, and no more
+                    unreadable(ObjectUnreadableError(at, self.root, "permission denied"))
+                    return
+                if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
+                    yield _object_info(key, status)
+
+
+def _refuse(error: ObjectUnreadableError) -> None:
+    raise error
+
+
+def _leads_to_no_file(path: Path) -> bool:
+    # Not with methods of the path, which raise where it may not be looked.
+    return os.path.islink(path) and not os.path.isfile(path)  # noqa: PTH113, PTH114
 
 
 def _status(entry: "os.DirEntry[str]") -> os.stat_result:
     """The status of the file that an entry leads to, or that of the link if it leads to none."""
-    if entry.is_symlink() and not Path(entry.path).is_file():
+    if _leads_to_no_file(Path(entry.path)):
         return entry.stat(follow_symlinks=False)
     return entry.stat()
 

@@ -14,6 +14,7 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     IncompleteReadError,
+    ReadTimeoutError,
     ResponseStreamingError,
 )
 
@@ -23,13 +24,17 @@ from storage.errors import (
     ObjectUnreadableError,
     StoreRefusedError,
 )
-from storage.objects.contract import CHUNK_BYTES, ObjectInfo
+from storage.objects.contract import CHUNK_BYTES, ObjectInfo, Unreadable
 from storage.objects.keys import checked_key, checked_prefix
 from storage.objects.refusals import OF_THE_WHOLE_STORE, explain
 
 _ATTEMPTS = 6
+_READ_TIMEOUT_SECONDS = 60
 _PARALLEL_WRITES = 16
 _ATTEMPT_FIELD = "segmill-attempt"
+
+# boto3 tries again what fails, but not an answer that breaks off or stalls in its middle.
+_BROKEN_OFF = (ResponseStreamingError, IncompleteReadError, ReadTimeoutError)
 
 
 class S3Store:
@@ -59,7 +64,7 @@ class S3Store:
             config=Config(
                 retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
                 connect_timeout=10,
-                read_timeout=60,
+                read_timeout=_READ_TIMEOUT_SECONDS,
                 max_pool_connections=_PARALLEL_WRITES,
             ),
         )
@@ -81,23 +86,36 @@ class S3Store:
         """
         with self._told():
             for attempts_left in reversed(range(_ATTEMPTS)):
+                body = self._answer(key)["Body"]
                 try:
-                    return bytes(self._body(key).read())
-                except (ResponseStreamingError, IncompleteReadError):
-                    # boto3 tries again what fails, but not an answer that breaks off.
+                    return bytes(body.read())
+                except _BROKEN_OFF:
                     if not attempts_left:
                         raise
         raise AssertionError("unreachable")
 
     def read_chunks(self, key: str) -> Iterator[bytes]:
-        """Yield the bytes of an object piece by piece.
+        """Yield the bytes of an object piece by piece; the rest again where an answer breaks off.
 
         Raises:
-            ObjectNotFoundError, ObjectUnreadableError: As `read`.
-            StoreRefusedError: As `read`, also if the connection breaks.
+            ObjectNotFoundError: As `read`, also if the object was overwritten before the rest came.
+            ObjectUnreadableError, StoreRefusedError: As `read`.
         """
+        given = 0
+        rest: dict[str, str] = {}
         with self._told():
-            yield from self._body(key).iter_chunks(CHUNK_BYTES)
+            for attempts_left in reversed(range(_ATTEMPTS)):
+                answer = self._answer(key, **rest)
+                try:
+                    for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
+                        given += len(chunk)
+                        yield chunk
+                    return
+                except _BROKEN_OFF:
+                    if not attempts_left:
+                        raise
+                if given:
+                    rest = {"Range": f"bytes={given}-", "IfMatch": answer["ETag"]}
 
     def write(self, key: str, data: bytes | memoryview) -> None:
         """Store an object, replacing an older one; S3 shows one or the other."""
@@ -168,8 +186,11 @@ class S3Store:
                 raise
         return True
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects whose key starts with the prefix, sorted by the key's UTF-8 bytes."""
+    def list(self, prefix: str = "", unreadable: Unreadable | None = None) -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with the prefix, sorted by the key's UTF-8 bytes.
+
+        A bucket has no folders that may not be looked into: `unreadable` is told of none.
+        """
         start = f"{self._prefix}/" if self._prefix else ""
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=start + checked_prefix(prefix)
@@ -213,11 +234,12 @@ class S3Store:
         checked_key(key)
         return f"{self._prefix}/{key}" if self._prefix else key
 
-    def _body(self, key: str) -> Any:
+    def _answer(self, key: str, **part: str) -> Any:
         try:
-            return self._client.get_object(Bucket=self._bucket, Key=self._full(key))["Body"]
+            return self._client.get_object(Bucket=self._bucket, Key=self._full(key), **part)
         except ClientError as error:
-            if _status(error) == 404 and _code(error) != "NoSuchBucket":
+            overwritten = _status(error) == 412
+            if overwritten or (_status(error) == 404 and _code(error) != "NoSuchBucket"):
                 raise ObjectNotFoundError(key, self.root) from None
             # No access to it or its KMS key, or in Glacier.
             if _status(error) == 403 and _code(error) not in OF_THE_WHOLE_STORE:

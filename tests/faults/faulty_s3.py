@@ -12,6 +12,7 @@ _BODY = {
     "500": b"<Error><Code>InternalError</Code><Message>We failed</Message></Error>",
     "503": b"<Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>",
 }
+_STALL_SECONDS = 4
 _STATUS = {"500": "500 Internal Server Error", "503": "503 Slow Down"}
 
 
@@ -20,6 +21,7 @@ class FaultyS3(CountingS3):
 
     500 and 503 are answered without doing what was asked; `lost` does it and closes the connection;
     `reset` closes it before; `truncated` sends half of the answer's body; `slow` waits before it.
+    `stalled` sends half and then nothing: clients wait a minute, so it is none of `FAULTS`.
     """
 
     def __init__(self):
@@ -69,7 +71,7 @@ class FaultyS3(CountingS3):
         if fault == "lost" or len(body) < 2:
             return _closed(environ)
         start_response(answered["status"], answered["headers"])
-        return _half(body, environ)
+        return _half(body, environ, stall=fault == "stalled")
 
 
 def _closed(environ):
@@ -77,6 +79,8 @@ def _closed(environ):
     return [b""]
 
 
-def _half(body, environ):
+def _half(body, environ, stall):
     yield body[: len(body) // 2]
+    if stall:
+        time.sleep(_STALL_SECONDS)
     environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)

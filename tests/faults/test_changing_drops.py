@@ -180,6 +180,15 @@ def test_of_a_drop_whose_file_is_deleted_after_it_was_sealed_the_rest_is_taken(i
     ]
 
 
+def test_of_a_drop_whose_document_is_deleted_after_it_was_sealed_the_images_are_taken(inbox):
+    inbox.put_all()
+    summary = inbox.ingest(BeforeIngest(lambda: inbox.delete("annotations.json")))
+    assert summary.failed == []
+    (drop,) = summary.drops
+    assert (drop.images, drop.annotations, drop.quarantined) == (2, 0, 0)
+    assert inbox.ingest().drops == []
+
+
 def test_it_is_caught_where_sealed_files_are_read_without_comparing(inbox, monkeypatch):
     monkeypatch.setattr("tasks.drop_images.read_sealed", lambda store, file: store.read(file.key))
     inbox.put_all()

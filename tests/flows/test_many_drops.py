@@ -1,6 +1,7 @@
 """Drops that are found, sealed and taken in together are still each a unit of work of its own."""
 
 import json
+import shutil
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -69,9 +70,9 @@ def test_the_inbox_is_listed_once_for_all_drops_that_wait(mill, monkeypatch):
     monkeypatch.setattr(drops_module, "_SETTLED", drops_module.timedelta())
     listed = []
 
-    def listing(self, prefix="", real=LocalStore.list):
+    def listing(self, prefix="", *more, real=LocalStore.list):
         listed.append(prefix)
-        return real(self, prefix)
+        return real(self, prefix, *more)
 
     monkeypatch.setattr(LocalStore, "list", listing)
     found = find(mill)
@@ -84,8 +85,8 @@ def without_a_late_file(monkeypatch, late):
     """The first listing passed the place of a file before it was written, but saw the marker."""
     passed = []
 
-    def listing(self, prefix="", real=LocalStore.list):
-        first, seen = prefix == "inbox/" and not passed, list(real(self, prefix))
+    def listing(self, prefix="", *more, real=LocalStore.list):
+        first, seen = prefix == "inbox/" and not passed, list(real(self, prefix, *more))
         if first:
             passed.append(True)
         return iter([info for info in seen if not (first and info.key.endswith(late))])
@@ -149,6 +150,45 @@ def test_a_drop_that_changed_after_it_was_sealed_is_sealed_again(mill):
     )
     files = [path for path in (mill.inbox / "drop-01").rglob("*.*") if path.is_file()]
     assert row == (sum(path.stat().st_size for path in files),)
+
+
+def delete_document(folder):
+    (folder / "annotations.json").unlink()
+
+
+def delete_picture(folder):
+    (folder / "images/p2.png").unlink()
+
+
+def delete_everything(folder):
+    shutil.rmtree(folder)
+
+
+def make_a_link(folder):
+    (folder / "annotations.json").unlink()
+    (folder / "annotations.json").symlink_to("/etc/passwd")
+
+
+@pytest.mark.parametrize(
+    ("change", "images", "annotations"),
+    [
+        pytest.param(delete_document, [2, 2, 2], [2, 0, 2], id="document"),
+        pytest.param(delete_picture, [2, 1, 2], [2, 1, 2], id="picture"),
+        pytest.param(delete_everything, [2, 2], [2, 2], id="everything"),
+        pytest.param(make_a_link, [2, 0, 2], [2, 0, 2], id="link"),
+    ],
+)
+def test_what_is_taken_out_of_a_drop_after_it_was_sealed_costs_no_other(
+    mill, change, images, annotations
+):
+    write_drops(mill, 3)
+    sealed = find_and_seal(mill)
+    change(mill.inbox / "drop-01")
+    result = ingest_sealed(mill, sealed.drops)
+    assert [drop.images for drop in result.drops] == images
+    assert [drop.annotations for drop in result.drops] == annotations
+    assert len(result.drops) + len(result.failed) == 3
+    assert [drop.rejected for drop in result.drops] == [count == 0 for count in images]
 
 
 def test_a_drop_that_never_stops_changing_fails_and_the_others_do_not_wait(mill, monkeypatch):

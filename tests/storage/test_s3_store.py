@@ -1,12 +1,18 @@
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from storage.errors import ConditionalWritesError, StoreRefusedError
+from storage.errors import ConditionalWritesError, ObjectNotFoundError, StoreRefusedError
 from storage.lake import Lake
 from storage.objects.s3 import S3Store
+from tests.faults.faulty_s3 import FaultyS3
+
+CONTENT = bytes(range(256)) * 20_000
+_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -139,3 +145,61 @@ def test_stores_with_similar_prefixes_do_not_see_each_other(s3_server: str, buck
     S3Store(bucket, "root", endpoint_url=s3_server).write("a", b"x")
     S3Store(bucket, "root-2", endpoint_url=s3_server).write("b", b"x")
     assert [info.key for info in S3Store(bucket, "root", endpoint_url=s3_server).list()] == ["a"]
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr("storage.objects.s3._READ_TIMEOUT_SECONDS", 1)
+    with FaultyS3().running() as server:
+        yield server
+
+
+@pytest.fixture
+def behind_faults(faulty: FaultyS3) -> S3Store:
+    """A store with the object `a`, on a server that can cut its answers."""
+    # The servers of a process keep what they have in one place.
+    name = f"cut-{next(_numbers)}"
+    boto3.client("s3", endpoint_url=faulty.url).create_bucket(Bucket=name)
+    store = S3Store(name, endpoint_url=faulty.url)
+    store.write("a", CONTENT)
+    return store
+
+
+READERS = [
+    pytest.param(lambda store: store.read("a"), id="read"),
+    pytest.param(lambda store: b"".join(store.read_chunks("a")), id="read_chunks"),
+]
+
+
+@pytest.mark.parametrize("fault", ["truncated", "stalled"])
+@pytest.mark.parametrize("read", READERS)
+def test_an_answer_that_breaks_off_or_stalls_is_asked_for_again(
+    faulty: FaultyS3, behind_faults: S3Store, read: Callable[[S3Store], bytes], fault: str
+):
+    faulty.disturb(lambda number: fault if number < 2 else None)
+    assert read(behind_faults) == CONTENT
+    assert faulty.faults == 2
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_store_whose_answers_all_break_off_is_given_up(
+    faulty: FaultyS3, behind_faults: S3Store, read: Callable[[S3Store], bytes]
+):
+    faulty.disturb(lambda number: "truncated")
+    with pytest.raises(StoreRefusedError):
+        read(behind_faults)
+    assert faulty.faults == 6
+
+
+def test_pieces_of_an_object_that_was_overwritten_meanwhile_are_not_mixed(
+    faulty: FaultyS3, behind_faults: S3Store
+):
+    faulty.disturb(lambda number: "truncated" if number == 0 else None)
+    pieces = behind_faults.read_chunks("a")
+    assert next(pieces) == CONTENT[: 2**20]
+    behind_faults.write("a", CONTENT[::-1])
+    with pytest.raises(ObjectNotFoundError):
+        list(pieces)
