@@ -2,7 +2,6 @@
 
 import json
 import os
-from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
@@ -53,12 +52,6 @@ def find_and_seal(mill):
     )
 
 
-def grow_old(folder):
-    then = (datetime.now(UTC) - timedelta(hours=1)).timestamp()
-    for path in folder.rglob("*"):
-        os.utime(path, (then, then))
-
-
 def ingest(mill, source=None):
     request = IngestRequest(dataset="boxes", source=source)
     return run_ingest(request, mill.settings, InProcess())
@@ -104,7 +97,7 @@ def test_a_file_whose_name_is_not_unicode_is_refused_by_name_with_its_drop_alone
 def test_a_folder_whose_name_is_unsafe_is_refused_by_name_alone(mill, name, shown, done):
     write_drops(mill.inbox, name, done)
     if not done:
-        grow_old(mill.inbox / name)
+        mill.settings.drop_quiet_seconds = 0
     expected = [f"inbox/{name}/" for name in sorted(("good", shown))]
     names = watch(mill)
     assert sorted(names) == expected
@@ -114,7 +107,9 @@ def test_a_folder_whose_name_is_unsafe_is_refused_by_name_alone(mill, name, show
         payload={"names": names},
     )
     assert json.loads(event.model_dump_json())["payload"]["names"] == names
-    waiting = survey_inbox(mill.settings.root, "boxes", 60, Limits.of(mill.settings)).complete
+    quiet_seconds = mill.settings.drop_quiet_seconds
+    limits = Limits.of(mill.settings)
+    waiting = survey_inbox(mill.settings.root, "boxes", quiet_seconds, limits).complete
     assert [drop.place.name for drop in waiting] == names
     assert taken(ingest(mill)) == {"good/": False, f"{shown}/": True}
     assert mill.ask("SELECT DISTINCT rule FROM quarantine") == [("drop.unsafe_name",)]
