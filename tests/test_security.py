@@ -35,7 +35,7 @@ CALLS_IN = {
     # Configurations of models that come with sam2 or this program.
     "vision/finetune/base_model.py": {"OmegaConf.load"},
     # With a loader that is a SafeLoader.
-    "vision/finetune/config_file.py": {"yaml.load"},
+    "vision/strict_yaml.py": {"yaml.load"},
 }
 ARGUMENTS = {
     "shell": {True},
