@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from safetensors.torch import load_file, save_file
 
 from storage.lake import Lake
@@ -17,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "models.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_commands_run(tmp_path, monkeypatch):
     tensors = load_file(DEMO_FOLDER / "sam2.safetensors")
     tensors["no_mem_embed"] = tensors["no_mem_embed"] + 1e-3

@@ -70,6 +70,7 @@ def test_make_knows_the_recipes():
     assert {words[1] for words in COMMANDS if words[0] == "make"} <= set(recipes)
 
 
+@pytest.mark.slow
 def test_the_segmill_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_drop(tmp_path / "FOLDER", range(3, 7), size_px=256)
     hold_back(tmp_path / "FOLDER", 2)

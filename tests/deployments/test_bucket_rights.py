@@ -28,6 +28,8 @@ from tests.fakes import ColorLabeller, ComponentSegmenter
 from tests.model_files import put_models
 from tests.prefect_server import ROOT
 
+pytestmark = pytest.mark.slow
+
 POLICIES = {
     path.stem: json.loads(path.read_text())
     for path in sorted((ROOT / "deployments" / "policies").glob("*.json"))

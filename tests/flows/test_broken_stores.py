@@ -13,6 +13,8 @@ from tests.broken_s3 import BrokenS3
 from tests.drops import BLUE, RED, write_box_drop
 from tests.prefect_server import free_port
 
+pytestmark = pytest.mark.slow
+
 _numbers = itertools.count()
 PICTURES = [[((4, 4, 10, 8), RED)], [((30, 20, 12, 10), BLUE)]]
 # Status, code, headers, and words of the error: what is so, and what to do.

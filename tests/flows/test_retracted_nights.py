@@ -13,6 +13,8 @@ from storage.retraction import plan_retraction, retract
 from storage.session import connect
 from tests.drops import BLUE, GRAY, GREEN, RED, write_box_drop
 
+pytestmark = pytest.mark.slow
+
 MONDAY = [[((4, 4, 10, 8), RED), ((30, 20, 12, 10), BLUE)], [((2, 30, 20, 10), RED)]]
 SHARED = [((10, 10, 6, 6), GREEN), ((40, 8, 9, 9), GRAY)]
 TIMES = {

@@ -100,6 +100,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_weights(tmp_path):
     check(tmp_path, [["step", 5]], [["call", 0.37]], [["call", 1.0]])
 
 
+@pytest.mark.slow
 @pytest.mark.sweep
 @pytest.mark.timeout(1500)
 def test_runs_that_are_killed_at_random_go_on_to_the_same_weights(tmp_path):
