@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from unittest.mock import patch
 
@@ -132,7 +133,7 @@ def test_a_run_that_somebody_deletes_is_not_waited_for(nights, root, drop):
             client.delete_flow_run(children()[0].id)
 
     with ThreadPoolExecutor() as beside, pytest.raises(NotSegmentedError, match="found it deleted"):
-        deleted = beside.submit(delete)
+        deleted = beside.submit(copy_context().run, delete)  # which knows the server
         nightly(request_of(drop, segment_silence_seconds=600))
     deleted.result()
     assert "ingest" in stages(root) and "segment" not in stages(root)
