@@ -58,6 +58,7 @@ def _findings(root: str | None) -> "Iterator[Finding]":
     from app.health.model_references import check_models
     from app.health.queue import check_queue
     from app.health.server import check_server
+    from app.health.setting_files import check_files
     from app.health.store import check_store
     from app.health.variables import check_variables
 
@@ -74,6 +75,7 @@ def _findings(root: str | None) -> "Iterator[Finding]":
         yield from check_clock("the Prefect server", state.date)
     store_works = all(finding.state != "problem" for finding in store)
     yield from check_models(settings, store_works)
+    yield from check_files(settings)
     yield check_accelerator(settings.device)
     yield from check_disk(scratch_folders(settings.root))
 

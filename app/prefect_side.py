@@ -34,11 +34,19 @@ class ServerError(ConnectionError):
 
 @dataclass(frozen=True)
 class PoolState:
-    """A work pool and how many of its workers sent a heartbeat lately."""
+    """A work pool.
+
+    Attributes:
+        name: Its name.
+        online: How many of its workers sent a heartbeat lately.
+        paused: Whether nothing in it starts.
+        unserved: Its queues that no worker asked for runs lately.
+    """
 
     name: str
     online: int
     paused: bool
+    unserved: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -166,7 +174,7 @@ async def _hello(client: "PrefectClient") -> Any:
 
 
 async def _read(client: "PrefectClient", days: float) -> ServerState:
-    from prefect.client.schemas.objects import WorkerStatus
+    from prefect.client.schemas.objects import WorkerStatus, WorkQueueStatus
 
     hello = await _hello(client)
     date = hello.headers.get("date")
@@ -174,7 +182,9 @@ async def _read(client: "PrefectClient", days: float) -> ServerState:
     for pool in await _all(client.read_work_pools):
         workers = await _all(partial(client.read_workers_for_work_pool, pool.name))
         online = sum(worker.status == WorkerStatus.ONLINE for worker in workers)
-        pools.append(PoolState(pool.name, online, pool.is_paused))
+        queues = await _all(partial(client.read_work_queues, pool.name))
+        unserved = [queue.name for queue in queues if queue.status == WorkQueueStatus.NOT_READY]
+        pools.append(PoolState(pool.name, online, pool.is_paused, sorted(unserved)))
     automations = [item for item in await _all(client.read_automations) if item.enabled]
     started = Counter(
         getattr(action, "deployment_id", None) for item in automations for action in item.actions

@@ -1,5 +1,6 @@
 """A SAM 2 and pictures small enough to train in tests."""
 
+import hashlib
 from functools import partial
 from pathlib import Path
 
@@ -80,3 +81,19 @@ def tiny_settings(**sections):
     for name, values in sections.items():
         tree[name] = tree.get(name, {}) | values if isinstance(values, dict) else values
     return make_config(tree)
+
+
+def training_images(count=6, **changes):
+    """Pictures to learn from."""
+    return [training_image(seed, **changes) for seed in range(count)]
+
+
+def weights_sha256(result):
+    """Of the weights that a run ended with."""
+    return hashlib.sha256(result.weights.read_bytes()).hexdigest()
+
+
+def stop_after(steps):
+    """Says after so many questions that training should stop."""
+    left = iter([False] * steps + [True])
+    return lambda: next(left)

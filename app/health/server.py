@@ -66,8 +66,12 @@ def _version(state: ServerState) -> Finding:
 
 def _pools(state: ServerState, wanted: list[dict[str, Any]]) -> list[Finding]:
     there = {pool.name: pool for pool in state.pools}
+    queues: dict[str, set[str]] = {}
+    for item in wanted:
+        of = item["work_pool"]
+        queues.setdefault(of["name"], set()).add(of.get("work_queue_name", "default"))
     found = []
-    for name in dict.fromkeys(item["work_pool"]["name"] for item in wanted):
+    for name in queues:
         pool = there.get(name)
         if pool is None:
             found.append(problem(f"pool {name}", "it does not exist", "segmill provision"))
@@ -77,6 +81,10 @@ def _pools(state: ServerState, wanted: list[dict[str, Any]]) -> list[Finding]:
         elif not pool.online:
             do = f"prefect worker start --pool {name}, where its work should be done"
             found.append(problem(f"pool {name}", "no worker is online, so runs become late", do))
+        elif missing := sorted(queues[name] & set(pool.unserved)):
+            told = f"no worker takes runs of its queue {missing[0]}, so they become late"
+            do = f"prefect worker start --pool {name} --work-queue {missing[0]}"
+            found.append(problem(f"pool {name}", told, do))
         else:
             workers = "1 worker" if pool.online == 1 else f"{pool.online} workers"
             found.append(ok(f"pool {name}", f"{workers} online"))

@@ -6,6 +6,9 @@ import pytest
 
 from app import cli
 from storage.lake import Lake
+from tasks.models import LoadedModels
+from tests.drops import BLUE, GRAY, RED, write_box_drop
+from tests.fakes import ColorLabeller, ComponentSegmenter
 
 
 class Told:
@@ -40,6 +43,28 @@ def command(tmp_path, monkeypatch, capsysbinary):
         return Told(code, *capsysbinary.readouterr())
 
     return run
+
+
+@pytest.fixture
+def segmill(command, tmp_path, monkeypatch):
+    """`command`, with stand-ins for the models."""
+    for place in ("tasks.segment_batch.load_models", "tasks.models.load_models"):
+        monkeypatch.setattr(
+            place, lambda choice, device: LoadedModels(ComponentSegmenter(), ColorLabeller())
+        )
+    for name in ("cutter", "namer"):
+        (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
+    monkeypatch.setenv("SEGMILL_MODEL", "file:cutter.safetensors")
+    monkeypatch.setenv("SEGMILL_CLIP_MODEL", "file:namer.safetensors")
+    return command
+
+
+@pytest.fixture
+def drop(tmp_path) -> Path:
+    """Two pages of boxes: a red and a blue one, and a gray one that no label fits."""
+    pages = [[((4, 4, 10, 8), RED), ((30, 20, 12, 10), BLUE)], [((2, 30, 20, 10), GRAY)]]
+    write_box_drop(tmp_path / "drop", pages)
+    return tmp_path / "drop"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from app.prefect_side import ServerError, _all, require_server
 from tests.drops import RED, write_box_drop
-from tests.prefect_server import free_port, prefect_server, run
+from tests.prefect_server import PREFECT, background, free_port, prefect_server, run
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "somebody:canary-c3f9"
@@ -95,6 +95,15 @@ def test_a_server_that_asks_for_a_password_and_has_nothing_yet(tmp_path, monkeyp
         state, text, do = findings(environment)["pool cpu"]
         assert (state, "no worker is online" in text) == ("problem", True)
         assert "prefect worker start --pool cpu" in do
+
+        run([*PREFECT, "work-queue", "create", "maintenance", "--pool", "cpu"], environment)
+        worker = [*PREFECT, "worker", "start", "--pool", "cpu", "--work-queue", "default"]
+        with background(worker, environment, tmp_path / "worker.log"):
+            deadline = time.monotonic() + 60
+            while "no worker is online" in text and time.monotonic() < deadline:
+                state, text, do = findings(environment)["pool cpu"]
+        assert (state, "its queue maintenance" in text) == ("problem", True)
+        assert do == "prefect worker start --pool cpu --work-queue maintenance"
 
         said = segmill(environment, "watch")
         assert (said.returncode, "said drop.sealed for 1 drop" in said.stderr) == (0, True)

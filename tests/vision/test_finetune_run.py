@@ -9,12 +9,18 @@ import torch
 from safetensors.torch import load_file, safe_open
 from sam2.build_sam import build_sam2
 
-from tests.training import picture, tiny_base, tiny_settings, training_image
+from tests.training import (
+    picture,
+    stop_after,
+    tiny_base,
+    tiny_settings,
+    training_image,
+    training_images,
+    weights_sha256,
+)
 from vision.finetune import ConfigError, NonFiniteLossError, TrainingDataError
-from vision.finetune import lora as lora_module
 from vision.finetune.base_model import load_base_model
-from vision.finetune.errors import FolderInUseError, MissingExtraError, OtherRunError
-from vision.finetune.lora import add_adapters, merged_state
+from vision.finetune.errors import FolderInUseError, OtherRunError
 from vision.finetune.run import finetune
 from vision.finetune.run_folder import locked
 from vision.models import resolve_model
@@ -22,22 +28,8 @@ from vision.sam2.config import load_model
 from vision.sam2.embedding import embed_image
 
 
-def images(count=6, **changes):
-    return [training_image(seed, **changes) for seed in range(count)]
-
-
-def sha256(result):
-    return hashlib.sha256(result.weights.read_bytes()).hexdigest()
-
-
 def manifest(result):
     return json.loads((result.folder / "manifest.json").read_bytes())
-
-
-def stop_after(steps):
-    """Says after so many questions that training should stop."""
-    left = iter([False] * steps + [True])
-    return lambda: next(left)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +37,9 @@ def finished(tmp_path_factory):
     """A run of six steps that nothing disturbed."""
     reports = []
     folder = tmp_path_factory.mktemp("finished")
-    result = finetune(tiny_settings(), images(), folder, base=tiny_base(), on_step=reports.append)
+    result = finetune(
+        tiny_settings(), training_images(), folder, base=tiny_base(), on_step=reports.append
+    )
     return result, reports
 
 
@@ -79,7 +73,7 @@ def test_training_on_a_few_pictures_learns_them(tmp_path):
 def test_the_model_loads_strictly_with_sam2_and_gives_the_same_logits(finished, tmp_path):
     result, _ = finished
     base = tiny_base()
-    again = finetune(tiny_settings(), images(), tmp_path, base=base)
+    again = finetune(tiny_settings(), training_images(), tmp_path, base=base)
     built = build_sam2(f"/{result.folder / 'sam2.yaml'}", device="cpu", apply_postprocessing=False)
 
     built.load_state_dict(load_file(result.weights), strict=True)
@@ -125,7 +119,7 @@ def test_a_finished_run_is_not_done_again(finished):
     reports = []
 
     again = finetune(
-        tiny_settings(), images(), result.folder, base=tiny_base(), on_step=reports.append
+        tiny_settings(), training_images(), result.folder, base=tiny_base(), on_step=reports.append
     )
 
     assert again == result
@@ -139,7 +133,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(finished, tmp_path
     for stop in stops:
         part = finetune(
             tiny_settings(),
-            images(),
+            training_images(),
             tmp_path,
             base=tiny_base(),
             should_stop=stop_after(stop - done),
@@ -147,42 +141,48 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(finished, tmp_path
         assert (part.ending, part.steps, part.weights) == ("asked to stop", stop, None)
         done = stop
 
-    result = finetune(tiny_settings(), images(), tmp_path, base=tiny_base())
+    result = finetune(tiny_settings(), training_images(), tmp_path, base=tiny_base())
 
-    assert sha256(result) == sha256(whole)
+    assert weights_sha256(result) == weights_sha256(whole)
     assert result.best_miou == whole.best_miou
 
 
 def test_another_seed_is_another_model(finished, tmp_path):
-    other = finetune(tiny_settings(seed=8), images(), tmp_path, base=tiny_base())
+    other = finetune(tiny_settings(seed=8), training_images(), tmp_path, base=tiny_base())
 
-    assert sha256(other) != sha256(finished[0])
+    assert weights_sha256(other) != weights_sha256(finished[0])
 
 
 def test_a_folder_belongs_to_one_run(finished):
     folder = finished[0].folder
 
     with pytest.raises(OtherRunError, match=r"optimizer.lr was 0.001 and is 0.002"):
-        finetune(tiny_settings(optimizer={"lr": 2e-3}), images(), folder, base=tiny_base())
+        finetune(tiny_settings(optimizer={"lr": 2e-3}), training_images(), folder, base=tiny_base())
     with pytest.raises(OtherRunError, match="the images or masks are others"):
-        finetune(tiny_settings(), images(5), folder, base=tiny_base())
+        finetune(tiny_settings(), training_images(5), folder, base=tiny_base())
     other = replace(tiny_base(), model_id="other-000000000000")
     with pytest.raises(OtherRunError, match="the model was tiny-000000000000 and is other"):
-        finetune(tiny_settings(), images(), folder, base=other)
+        finetune(tiny_settings(), training_images(), folder, base=other)
 
 
 def test_a_run_can_be_made_longer(finished, tmp_path):
-    first = finetune(tiny_settings(limits={"steps": 2}), images(), tmp_path, base=tiny_base())
-    second = finetune(tiny_settings(limits={"steps": 4}), images(), tmp_path, base=tiny_base())
+    first = finetune(
+        tiny_settings(limits={"steps": 2}), training_images(), tmp_path, base=tiny_base()
+    )
+    second = finetune(
+        tiny_settings(limits={"steps": 4}), training_images(), tmp_path, base=tiny_base()
+    )
 
     assert (first.steps, second.steps) == (2, 4)
 
 
 def test_a_run_can_be_done_afresh(tmp_path):
-    first = finetune(tiny_settings(limits={"steps": 2}), images(), tmp_path, base=tiny_base())
+    first = finetune(
+        tiny_settings(limits={"steps": 2}), training_images(), tmp_path, base=tiny_base()
+    )
     other = tiny_settings(limits={"steps": 2}, seed=9)
 
-    second = finetune(other, images(), tmp_path, base=tiny_base(), resume=False)
+    second = finetune(other, training_images(), tmp_path, base=tiny_base(), resume=False)
 
     assert second.steps == 2
     assert first.weights == second.weights
@@ -191,21 +191,21 @@ def test_a_run_can_be_done_afresh(tmp_path):
 
 def test_one_process_trains_in_a_folder(tmp_path):
     with locked(tmp_path), pytest.raises(FolderInUseError, match="another process is training"):
-        finetune(tiny_settings(), images(), tmp_path, base=tiny_base())
+        finetune(tiny_settings(), training_images(), tmp_path, base=tiny_base())
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_images(tmp_path):
     config = tiny_settings(
         limits={"steps": 4}, checkpoints={"every_steps": 1}, data={"val_share": 0.0}
     )
-    finetune(config, images(), tmp_path, base=tiny_base(), should_stop=stop_after(2))
+    finetune(config, training_images(), tmp_path, base=tiny_base(), should_stop=stop_after(2))
     base = tiny_base()
     checkpoint = tmp_path / "checkpoints" / "step-000000002"
     kept = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
     base.model.no_mem_embed.data[:] = math.nan  # it does not learn, so no checkpoint brings it back
 
     with pytest.raises(NonFiniteLossError, match="picture-") as error:
-        finetune(config, images(), tmp_path, base=base)
+        finetune(config, training_images(), tmp_path, base=base)
 
     assert error.value.step == 2
     assert len(error.value.image_ids) == 2
@@ -217,7 +217,7 @@ def test_images_that_cannot_be_used_are_reported_by_name(tmp_path):
     def broken():
         raise OSError("a scratch")
 
-    data = images()
+    data = training_images()
     data[0] = replace(data[0], pixels=broken, split="val")
     data[1] = replace(data[1], pixels=lambda: np.zeros((9, 9, 3), np.uint8), split="train")
     data[2] = replace(data[2], rles=(b"3", *data[2].rles[1:]), split="val")
@@ -233,7 +233,7 @@ def test_images_that_cannot_be_used_are_reported_by_name(tmp_path):
 
 
 def test_validation_images_that_are_all_broken_are_told(tmp_path):
-    data = [replace(image, split="train") for image in images(3)]
+    data = [replace(image, split="train") for image in training_images(3)]
     data.append(training_image(9, split="val", rles=(b"3",), labels=()))
 
     with pytest.raises(TrainingDataError, match="no image for validation can be used; picture-9"):
@@ -243,7 +243,7 @@ def test_validation_images_that_are_all_broken_are_told(tmp_path):
 def test_without_validation_the_last_weights_are_kept(tmp_path):
     config = tiny_settings(limits={"steps": 2}, data={"val_share": 0.0})
 
-    result = finetune(config, images(), tmp_path, base=tiny_base())
+    result = finetune(config, training_images(), tmp_path, base=tiny_base())
 
     assert (result.start_miou, result.best_miou, result.best_step) == (None, None, None)
     assert any("no validation" in note for note in result.notes)
@@ -256,7 +256,7 @@ def test_training_ends_when_nothing_is_gained(tmp_path):
         early_stopping={"patience_epochs": 2},
     )
 
-    result = finetune(config, images(4), tmp_path, base=tiny_base())
+    result = finetune(config, training_images(4), tmp_path, base=tiny_base())
 
     assert result.ending == "no more gain"
     assert result.steps == 4
@@ -266,7 +266,7 @@ def test_training_ends_when_nothing_is_gained(tmp_path):
 def test_training_ends_when_its_time_is_up(tmp_path):
     config = tiny_settings(limits={"steps": 10_000, "minutes": 1e-3})
 
-    result = finetune(config, images(), tmp_path, base=tiny_base())
+    result = finetune(config, training_images(), tmp_path, base=tiny_base())
 
     assert result.ending == "time is up"
     assert result.weights.exists()
@@ -277,7 +277,7 @@ def test_what_does_not_learn_stays_as_it_was(tmp_path):
         limits={"steps": 2}, model={"train": ["decoder"]}, data={"val_share": 0.0}
     )
 
-    stored = load_file(finetune(config, images(), tmp_path, base=tiny_base()).weights)
+    stored = load_file(finetune(config, training_images(), tmp_path, base=tiny_base()).weights)
 
     changed = {
         name for name, value in tiny_base().model.state_dict().items()
@@ -301,7 +301,7 @@ def test_several_batches_of_a_step_count_as_one(tmp_path):
             optimizer={"warmup_steps": 0},
             ema={"decay": 0.0},
         )
-        data = images()
+        data = training_images()
         data[0] = replace(data[0], rles=data[0].rles[:1])
         folder = tmp_path / str(batch)
         finetune(config, data, folder, base=tiny_base())
@@ -317,7 +317,7 @@ def test_each_kind_of_first_prompt_can_be_taught(tmp_path, kind):
     prompts = {"point": 0.0, "box": 0.0, "mask": 0.0, "correction_clicks": 2} | {kind: 1.0}
     config = tiny_settings(limits={"steps": 1}, prompts=prompts, data={"val_share": 0.0})
 
-    result = finetune(config, images(2), tmp_path, base=tiny_base())
+    result = finetune(config, training_images(2), tmp_path, base=tiny_base())
 
     assert result.steps == 1
 
@@ -325,91 +325,16 @@ def test_each_kind_of_first_prompt_can_be_taught(tmp_path, kind):
 def test_16_bits(tmp_path):
     config = tiny_settings(limits={"steps": 2}, precision="bf16")
 
-    result = finetune(config, images(), tmp_path, base=tiny_base())
+    result = finetune(config, training_images(), tmp_path, base=tiny_base())
 
     assert all(value.dtype == torch.float32 for value in load_file(result.weights).values())
-
-
-def test_adapters_learn_and_are_merged(tmp_path):
-    config = tiny_settings(
-        limits={"steps": 3}, model={"train": ["decoder"], "lora_rank": 4}, data={"val_share": 0.0}
-    )
-    base = tiny_base()
-
-    result = finetune(config, images(), tmp_path, base=base)
-
-    stored = load_file(result.weights)
-    plain = tiny_base().model
-    changed = {n for n, v in plain.state_dict().items() if not torch.equal(v, stored[n])}
-    inside = {name for name in changed if not name.startswith("sam_mask_decoder.")}
-    assert inside
-    assert all(".attn.qkv." in name or ".attn.proj." in name for name in inside)
-    plain.load_state_dict(stored, strict=True)
-
-
-def test_merged_adapters_give_the_logits_of_unmerged_ones():
-    base, plain = tiny_base(), tiny_base()
-    add_adapters(base.model, 4, None, 0)
-    for name, parameter in base.model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.3)
-    rgb, _ = picture(2)
-    with torch.no_grad():
-        unmerged = embed_image(base.model.eval(), rgb).features
-        untouched = embed_image(plain.model.eval(), rgb).features
-        plain.model.load_state_dict(merged_state(base.model), strict=True)
-        merged = embed_image(plain.model, rgb).features
-
-    assert (unmerged - untouched).abs().max() > 0.01
-    assert torch.allclose(merged, unmerged, atol=1e-4)
-
-
-def test_adapters_of_a_run_that_was_stopped_come_back(tmp_path):
-    config = tiny_settings(limits={"steps": 3}, model={"train": ["decoder"], "lora_rank": 2})
-    whole = finetune(config, images(), tmp_path / "whole", base=tiny_base())
-    stopped = tmp_path / "stopped"
-    finetune(config, images(), stopped, base=tiny_base(), should_stop=stop_after(2))
-
-    assert sha256(finetune(config, images(), stopped, base=tiny_base())) == sha256(whole)
-
-
-def test_adapters_without_peft_are_told_to_be_installed(monkeypatch):
-    monkeypatch.setattr(lora_module, "find_spec", lambda name: None)
-
-    with pytest.raises(MissingExtraError, match=r"model.lora_rank needs peft.*segmill\[lora\]"):
-        add_adapters(tiny_base().model, 4, None, 0)
-
-
-@pytest.mark.parametrize(("setting", "package"), [("use_wandb", "wandb"), ("use_mlflow", "mlflow")])
-def test_trackers_that_are_not_installed_are_told(tmp_path, monkeypatch, setting, package):
-    monkeypatch.setattr("vision.finetune.trackers.find_spec", lambda name: None)
-
-    with pytest.raises(MissingExtraError, match=rf"{package}: pip install 'segmill\[tracking\]'"):
-        finetune(tiny_settings(trackers={setting: True}), images(), tmp_path, base=tiny_base())
-
-
-def test_tensorboard_gets_losses_and_pictures(tmp_path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    config = tiny_settings(
-        limits={"steps": 2}, trackers={"use_tensorboard": True}, validation={"pictures": 1}
-    )
-
-    finetune(config, images(), tmp_path, base=tiny_base())
-
-    log = EventAccumulator(str(next(tmp_path.glob("logs/*/events*")).parent)).Reload()
-    assert {"loss/total", "learning_rate", "validation/miou"} <= set(log.Tags()["scalars"])
-    assert [event.step for event in log.Scalars("loss/total")] == [1, 2]
-    assert log.Tags()["images"] == ["validation/0"]
-    assert list(tmp_path.glob("pictures/step-*.png"))
 
 
 def test_a_model_of_another_size_is_told(tmp_path):
     config = tiny_settings(data={"image_size": 128})
 
     with pytest.raises(ConfigError, match=r"data.image_size: found 128, but the model is for 64"):
-        finetune(config, images(), tmp_path, base=tiny_base())
+        finetune(config, training_images(), tmp_path, base=tiny_base())
 
 
 def test_the_demo_model_is_the_default(tmp_path):
