@@ -212,6 +212,8 @@ def _tell(done: "TrainingSummary", quiet: bool) -> None:
         say(line, quiet)
     for image_id, why in list(done.skipped.items())[:_MOST_PROBLEMS]:
         say(f"  left out: {image_id}: {why}", quiet)
+    if (more := done.skipped_count - _MOST_PROBLEMS) > 0:
+        say(f"  left out: {more:,} more", quiet)
     for note in done.notes:
         say(f"  note: {note}", quiet)
     say(f"registered as {done.model_id}, from {done.base_model_id}; pictures in {done.folder}",

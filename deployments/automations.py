@@ -161,7 +161,7 @@ def _zombie_runs(notifier: Notifier | None, patience: timedelta) -> AutomationCo
             threshold=1,
             within=patience,
         ),
-        actions=actions,
+        actions=[*actions],
     )
 
 

@@ -61,6 +61,8 @@ def run_ingest(
             )
             if after_group is not None:
                 after_group(summary_of(taken.drops, taken.failed))
+            if taken.stopped_by is not None:
+                raise taken.stopped_by
             drops += taken.drops
             failed += taken.failed
     return summary_of(drops, failed)
@@ -81,8 +83,18 @@ def sound_alarm(summary: IngestSummary) -> None:
 @flow(name="ingest", flow_run_name="ingest-{request.dataset}")
 def ingest(request: IngestRequest) -> IngestSummary:
     """Take in a drop, or all complete drops of the inbox."""
-    summary = run_ingest(request, worker_settings(), OnPrefect(), sound_alarm)
-    if summary.images:
-        emit(IMAGES_INGESTED, request.dataset, count=summary.images)
+    images = 0
+
+    def tell(group: IngestSummary) -> None:
+        nonlocal images
+        images += group.images
+        sound_alarm(group)
+
+    try:
+        summary = run_ingest(request, worker_settings(), OnPrefect(), tell)
+    finally:
+        # Also where a later drop ended the run.
+        if images:
+            emit(IMAGES_INGESTED, request.dataset, count=images)
     summary.raise_for_bad_drops()
     return summary

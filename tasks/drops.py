@@ -183,9 +183,9 @@ def survey_inbox(root: str, dataset: str, quiet_seconds: float, limits: Limits) 
     ]
     found = InboxDrops([], [], hidden)
     for prefix, infos in sorted(new.items()):
-        files = files_of(places[prefix], infos)
         if prefix in unreadable:
             continue
+        files = files_of(places[prefix], infos)
         if not _is_complete(prefix, infos, quiet_seconds):
             found.uploading.append(places[prefix])
         elif files:

@@ -85,10 +85,12 @@ class GroupSummary:
     Attributes:
         drops: Those that were taken in, now or before.
         failed: Those that could not be read; the others do not wait for them to be mended.
+        stopped_by: What ended it early; to be raised when those before it were told of.
     """
 
     drops: list[DropSummary]
     failed: list[FailedDrop]
+    stopped_by: Exception | None = None
 
 
 def group_drops(drops: Sequence[SealedDrop]) -> Iterator[DropGroup]:
@@ -109,13 +111,8 @@ def group_drops(drops: Sequence[SealedDrop]) -> Iterator[DropGroup]:
         yield DropGroup(tuple(group))
 
 
-@task(
-    name="ingest-drops",
-    task_run_name="ingest-{group.name}",
-    cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=5,
-)
+# It is not tried again: what an attempt had committed would be told as done before.
+@task(name="ingest-drops", task_run_name="ingest-{group.name}", cache_policy=NO_CACHE)
 def ingest_drops(
     root: str,
     group: DropGroup,
@@ -138,17 +135,18 @@ def ingest_drops(
     """
     intake = _Intake(Lake.open(root), root, run_id, limits, progress)
     intake.ask_lives(group.drops)
-    done, failed = [], []
-    try:
-        for drop in group.drops:
-            try:
-                done.append(_take(intake, root, drop))
-            except (ObjectUnreadableError, DropChangedError, EmptyDropError) as error:
-                failed.append(FailedDrop(drop.place, printable(str(error))))
-    finally:
-        # Also where one ends the run: those before it would wait with it every night.
-        intake.commit()
-    return GroupSummary(done, failed)
+    done, failed, stopped_by = [], [], None
+    for drop in group.drops:
+        try:
+            done.append(_take(intake, root, drop))
+        except (ObjectUnreadableError, DropChangedError, EmptyDropError) as error:
+            failed.append(FailedDrop(drop.place, printable(str(error))))
+        except Exception as error:
+            # Those before it are committed: they would wait with it every night.
+            stopped_by = error
+            break
+    intake.commit()
+    return GroupSummary(done, failed, stopped_by)
 
 
 def _take(intake: "_Intake", root: str, drop: SealedDrop) -> DropSummary:

@@ -13,15 +13,17 @@ class StrictYamlError(ValueError):
 class _Loader(yaml.SafeLoader):
     """Reads 5e-6 as a number, as YAML 1.2 does, and refuses a key that is given twice."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[object] = set()
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # Here, for later << puts the keys of other mappings among a mapping's own.
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise _refused("a list or a mapping cannot be a key", key)
             if key.value in seen:
                 raise _refused(f"{key.value} is given twice", key)
             seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        return node
 
 
 _Loader.add_implicit_resolver(

@@ -81,8 +81,11 @@ def _relative_paths(settings: Settings) -> list[tuple[str, str]]:
         for name, value in models.items()
         if value.startswith("file:")
     ]
-    for name in ("labels", "curation_rules", "gate", "train_config"):
-        # Without an ending it is one of those that come with the package.
-        if (value := getattr(settings, name)) and Path(value).suffix:
+    for name in ("labels", "curation_rules"):
+        # Without such an ending it is one of those that come with the package.
+        if (value := getattr(settings, name)) and Path(value).suffix in (".yaml", ".yml"):
             named.append((name, value))
+    named += [
+        (name, value) for name in ("gate", "train_config") if (value := getattr(settings, name))
+    ]
     return [(name, value) for name, value in named if not Path(value).is_absolute()]

@@ -139,6 +139,10 @@ def test_files_that_workers_would_look_for_elsewhere_are_named(ask, here, monkey
         "SEGMILL_MODEL is a relative path, mine.safetensors",
         "SEGMILL_LABELS is a relative path, labels.yaml",
     ]
+    monkeypatch.setenv("SEGMILL_LABELS", "comic.v2")  # would be one that comes with the package
+    monkeypatch.setenv("SEGMILL_GATE", "my/gate")
+    found = [text for state, text, _ in ask("settings") if state == "warning"]
+    assert found[1:] == ["SEGMILL_GATE is a relative path, my/gate"]
 
 
 def test_rules_are_read_and_compared_with_the_labels(ask, here, monkeypatch):

@@ -3,11 +3,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+import flows.ingest
+import tasks.ingest_drops
 from flows.ingest import run_ingest
 from flows.nightly import run_nightly
 from flows.requests import IngestRequest
 from flows.summaries import DropsFailedError
-from storage.errors import ObjectUnreadableError
+from storage.errors import ObjectUnreadableError, StoreRefusedError
 from storage.lake import Lake
 from storage.objects import LocalStore
 from tasks.quarantine import QuarantineLimitError
@@ -53,6 +55,29 @@ def test_what_is_told_of_bad_drops_is_told_although_a_later_stage_fails(mill):
     told.clear()
     run_nightly(mill.request, mill.settings, mill.run(), after_group=told.append)
     assert not told
+
+
+def test_what_is_stored_is_told_although_a_later_drop_ends_the_run(mill, monkeypatch):
+    """The next run would say that it was ingested before, and nothing else."""
+    for name in ("monday", "tuesday"):
+        write_box_drop(mill.inbox / name, PICTURES)
+    take, said = tasks.ingest_drops._take, []
+
+    def refuse_tuesday(intake, root, drop):
+        if "tuesday" in drop.place.prefix:
+            raise StoreRefusedError(root, "it is closed", "open it")
+        return take(intake, root, drop)
+
+    monkeypatch.setattr(tasks.ingest_drops, "_take", refuse_tuesday)
+    monkeypatch.setattr(flows.ingest, "worker_settings", lambda: mill.settings)
+    monkeypatch.setattr(flows.ingest, "OnPrefect", mill.run)
+    monkeypatch.setattr(
+        flows.ingest, "emit", lambda event, dataset, **facts: said.append((event, facts["count"]))
+    )
+    with pytest.raises(StoreRefusedError, match="it is closed"):
+        flows.ingest.ingest.fn(IngestRequest(dataset=mill.request.dataset))
+    assert said == [("images.ingested", 3)]
+    assert mill.ask("SELECT count(*) FROM images") == [(3,)]
 
 
 def test_a_night_cuts_names_and_counts_what_is_in_the_inbox(mill):

@@ -255,6 +255,14 @@ def test_names_never_lead_out_of_the_folder(tmp_path):
         read_folder(tmp_path / "drop")
 
 
+def test_a_document_may_lie_elsewhere(tmp_path):
+    shapes = write_picture(tmp_path / "pages" / "val" / "1.png", 1)
+    (tmp_path / "mine.json").write_text(json.dumps(document([("val/1.png", shapes, {})])))
+    (tmp_path / "pages" / "annotations.json").symlink_to(tmp_path / "mine.json")
+    (found,) = read_folder(tmp_path / "pages").images
+    assert found.split == "val"
+
+
 @pytest.mark.parametrize(
     ("files", "told"),
     [

@@ -147,15 +147,27 @@ def test_what_is_like_a_validation_image_is_not_learnt_from():
     assert set(range(40)) - set(found.train) == {p + more for p in found.val for more in (0, 1)}
 
 
-def test_a_validation_that_is_given_looks_at_vouched_images_too():
-    images = [
-        image("a", split="train"),
-        image("b", split="val"),
-        image("c", split="val", vouched=()),
-    ]
+def test_a_few_images_that_somebody_vouches_for_are_learnt_from_like_others():
+    """One image alone would choose the weights, and nobody's correction would be learnt."""
+    images = [image(f"i{n}", vouched=None if n % 12 == 0 else ()) for n in range(100)]
 
-    assert split(images).val == (1,)
-    assert split([images[0], images[2]]).val == (1,)
+    found = split(images, 0.1)
+
+    assert len(found.val) == 10
+    assert found.val == split([image(f"i{n}", vouched=()) for n in range(100)], 0.1).val
+    assert any(place % 12 == 0 for place in found.train)
+    vouched = sum(place % 12 == 0 for place in found.val)
+    assert f"nobody vouches for a mask of {10 - vouched} of 10 validation images" in found.notes[0]
+
+
+def test_a_validation_that_is_given_looks_at_vouched_images_too():
+    learnt = image("a", split="train")
+    vouched = [image(f"b{n}", split="val") for n in range(10)]
+    ruled = image("c", split="val", vouched=())
+
+    assert split([learnt, *vouched, ruled]).val == tuple(range(1, 11))
+    assert split([learnt, vouched[0], ruled]).val == (1, 2)
+    assert split([learnt, ruled]).val == (1,)
 
 
 def test_where_nobody_vouches_for_a_mask_all_images_may_validate():
@@ -167,6 +179,9 @@ def test_where_nobody_vouches_for_a_mask_all_images_may_validate():
     assert (found.train, found.val) == (split(images).train, split(images).val)
     assert found.digest == split(images).digest
     assert "nobody vouches" in found.notes[0]
+    assert split(images).notes == ()
+    (note,) = split(ruled, 0.0).notes
+    assert "there is no validation" in note
 
 
 @pytest.mark.parametrize("images", [[], [image("a", rles=())]])

@@ -14,6 +14,11 @@ def test_what_people_write_is_read_as_yaml_1_2_has_it():
     assert load_yaml("") is None
 
 
+def test_keys_that_come_from_elsewhere_are_none_that_are_given_twice():
+    text = "sub: {a: &a {<<: &z {x: 1}, x: 2}}\nb: {<<: *a}\n"
+    assert load_yaml(text) == {"sub": {"a": {"x": 2}}, "b": {"x": 2}}
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

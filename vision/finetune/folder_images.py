@@ -193,8 +193,9 @@ def _named_split(image: CocoImage, document: Path, file: Path, folder: Path) -> 
     }
     if len(of_document) == 1:
         return of_document.pop()
-    for path in (file.resolve().relative_to(folder), document.resolve().relative_to(folder)):
-        for part in reversed(path.parts[:-1]):
+    # The document itself may be a link to one that lies elsewhere.
+    for place in (file.resolve().parent, document.parent.resolve()):
+        for part in reversed(place.relative_to(folder).parts):
             if _SPLIT_NAME.fullmatch(part):
                 return _kind(part)
     return None

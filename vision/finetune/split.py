@@ -14,6 +14,9 @@ from vision.finetune.training_images import TrainingImage
 
 _Item = TypeVar("_Item", int, str)
 
+_LEAST_VOUCHED = 10
+"""Validation on fewer groups of images would say little, and take all from training that people
+corrected."""
 _MOST_OVER = 1.5
 """Groups are taken whole, so that validation may get so many times as many images as wanted."""
 
@@ -59,9 +62,9 @@ def split_images(
     """Divide images; each is looked at once, without its pixels.
 
     Where the data says which images are for validation, that is done, but for images whose group
-    is learnt from. Else whole groups are drawn, and what is not drawn is learnt from. If any image
-    has a mask that somebody vouches for, validation is on such images only, and the share is one of
-    these.
+    is learnt from. Else whole groups are drawn, and what is not drawn is learnt from. If enough
+    images have a mask that somebody vouches for, validation is on such images only, and the share
+    is one of these.
 
     Args:
         images: All of them.
@@ -108,22 +111,24 @@ def split_images(
             f"all masks are labelled {next(iter(labels))}: the model may forget how to cut "
             "other things; add images of these"
         )
-    vouched = {place for place, fact in facts.items() if fact.vouched}
-    if not vouched:
-        notes.append(
-            "nobody vouches for any of the masks: validation compares with what rules accepted, "
-            "and favours the model that cut it out"
-        )
-    elif len(vouched) < len(facts):
-        digest.update(repr(sorted(vouched)).encode())
+    vouched = [place for place, fact in facts.items() if fact.vouched]
     if any(fact.split for fact in facts.values()):
         train, val = _given(facts, notes)
-        val = [place for place in val if place in vouched] or val
+        usable = _enough([place for place in val if facts[place].vouched], facts)
+        val = usable or val
     else:
-        train, val = _drawn(facts, vouched or set(facts), val_share, seed, max_val_images)
+        usable = _enough(vouched, facts)
+        train, val = _drawn(facts, usable or list(facts), val_share, seed, max_val_images)
         if _MOST_OVER * math.ceil(val_share * len(facts)) > max_val_images:
             # A run that began when images beyond the bound went unused must not go on with these.
             digest.update(repr(val).encode())
+    if 0 < len(vouched) < len(facts):
+        digest.update(repr((vouched, bool(usable))).encode())
+    if by_rules := sum(not facts[place].vouched for place in val):
+        notes.append(
+            f"nobody vouches for a mask of {by_rules} of {len(val)} validation images: they are "
+            "compared with what rules accepted, which favours the model that cut it out"
+        )
     if not train:
         raise TrainingDataError("there is nothing to learn from: all images are for validation")
     if not val:
@@ -136,6 +141,11 @@ def split_images(
         tuple(train), tuple(val), weights, len(facts), masks, groups, labels,
         digest.hexdigest(), tuple(notes),
     )  # fmt: skip
+
+
+def _enough(places: list[int], facts: dict[int, _Facts]) -> list[int]:
+    """The places, or none of them where they are of too few groups to validate on."""
+    return places if len({facts[place].group for place in places}) >= _LEAST_VOUCHED else []
 
 
 def _given(facts: dict[int, _Facts], notes: list[str]) -> tuple[list[int], list[int]]:
@@ -156,11 +166,11 @@ def _given(facts: dict[int, _Facts], notes: list[str]) -> tuple[list[int], list[
 
 
 def _drawn(
-    facts: dict[int, _Facts], usable: set[int], share: float, seed: int, max_images: int
+    facts: dict[int, _Facts], usable: list[int], share: float, seed: int, max_images: int
 ) -> tuple[list[int], list[int]]:
     groups = {fact.group for fact in facts.values()}
     members: dict[str, list[int]] = {}
-    for place in sorted(usable):
+    for place in usable:
         members.setdefault(facts[place].group, []).append(place)
     if share == 0:
         return list(facts), []
