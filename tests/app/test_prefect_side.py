@@ -96,15 +96,6 @@ def test_a_server_that_asks_for_a_password_and_has_nothing_yet(tmp_path, monkeyp
         assert (state, "no worker is online" in text) == ("problem", True)
         assert "prefect worker start --pool cpu" in do
 
-        run([*PREFECT, "work-queue", "create", "maintenance", "--pool", "cpu"], environment)
-        worker = [*PREFECT, "worker", "start", "--pool", "cpu", "--work-queue", "default"]
-        with background(worker, environment, tmp_path / "worker.log"):
-            deadline = time.monotonic() + 60
-            while "no worker is online" in text and time.monotonic() < deadline:
-                state, text, do = findings(environment)["pool cpu"]
-        assert (state, "its queue maintenance" in text) == ("problem", True)
-        assert do == "prefect worker start --pool cpu --work-queue maintenance"
-
         said = segmill(environment, "watch")
         assert (said.returncode, "said drop.sealed for 1 drop" in said.stderr) == (0, True)
         deadline = time.monotonic() + 20
@@ -118,3 +109,12 @@ def test_a_server_that_asks_for_a_password_and_has_nothing_yet(tmp_path, monkeyp
         told = json.loads(segmill(environment, "status", "--json").stdout)
         assert told["drops_waiting"] == ["inbox/monday/"]
         assert [pool["online"] for pool in told["server"]["pools"]] == [0, 0]
+
+        run([*PREFECT, "work-queue", "create", "maintenance", "--pool", "cpu"], environment)
+        worker = [*PREFECT, "worker", "start", "--pool", "cpu", "--work-queue", "default"]
+        with background(worker, environment, tmp_path / "worker.log"):
+            deadline = time.monotonic() + 60
+            while "no worker is online" in text and time.monotonic() < deadline:
+                state, text, do = findings(environment)["pool cpu"]
+        assert (state, "its queue maintenance" in text) == ("problem", True)
+        assert do == "prefect worker start --pool cpu --work-queue maintenance"
