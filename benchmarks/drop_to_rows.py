@@ -119,15 +119,15 @@ def wait_until_idle(port: int) -> None:
     under_way = {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}
     busy_at = time.monotonic()
     while time.monotonic() - busy_at < _IDLE_SECONDS:
-        if ask(port, "flow_runs/filter", {"flow_runs": under_way}):
+        if flow_runs(port, {"flow_runs": under_way}):
             busy_at = time.monotonic()
         time.sleep(1)
 
 
-def ask(port: int, path: str, what: dict[str, Any]) -> list[dict[str, Any]]:
-    """Ask the server for things that fit a filter."""
+def flow_runs(port: int, what: dict[str, Any]) -> list[dict[str, Any]]:
+    """Ask the server for the flow runs that fit a filter."""
     request = Request(
-        f"http://127.0.0.1:{port}/api/{path}",
+        f"http://127.0.0.1:{port}/api/flow_runs/filter",
         json.dumps(what).encode(),
         {"Content-Type": "application/json"},
     )
@@ -139,7 +139,7 @@ def ask(port: int, path: str, what: dict[str, Any]) -> list[dict[str, Any]]:
 def newest_run(port: int, flow: str) -> dict[str, Any]:
     """What the server says about the last run of a flow."""
     wanted = {"flows": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
-    return ask(port, "flow_runs/filter", wanted)[0]
+    return flow_runs(port, wanted)[0]
 
 
 def parts(port: int, put_at: datetime, rows_at: datetime) -> dict[str, float]:

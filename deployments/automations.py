@@ -132,16 +132,15 @@ def _facts(automation: AutomationCore) -> dict[str, Any]:
 
 def _zombie_runs(notifier: Notifier | None, patience: timedelta) -> AutomationCore:
     heartbeat = "prefect.flow-run.heartbeat"
-    actions: list[ActionTypes] = [
-        ChangeFlowRunState(
-            state=StateType.CRASHED,
-            name="Crashed",
-            force=False,
-            message=f"No heartbeat for {patience.total_seconds():.0f} s: its process is gone.",
-        )
-    ]
+    crash = ChangeFlowRunState(
+        state=StateType.CRASHED,
+        name="Crashed",
+        force=False,
+        message=f"No heartbeat for {patience.total_seconds():.0f} s: its process is gone.",
+    )
+    told: list[ActionTypes] = []
     if notifier is not None:
-        actions.append(
+        told.append(
             notifier.tell(
                 "SegMill: a run crashed",
                 "Flow run {{ flow_run.name }} gave no sign of life any more. What it finished is "
@@ -161,7 +160,7 @@ def _zombie_runs(notifier: Notifier | None, patience: timedelta) -> AutomationCo
             threshold=1,
             within=patience,
         ),
-        actions=[*actions],
+        actions=[crash, *told],
     )
 
 

@@ -136,16 +136,18 @@ def ingest_drops(
     intake = _Intake(Lake.open(root), root, run_id, limits, progress)
     intake.ask_lives(group.drops)
     done, failed, stopped_by = [], [], None
-    for drop in group.drops:
-        try:
-            done.append(_take(intake, root, drop))
-        except (ObjectUnreadableError, DropChangedError, EmptyDropError) as error:
-            failed.append(FailedDrop(drop.place, printable(str(error))))
-        except Exception as error:
-            # Those before it are committed: they would wait with it every night.
-            stopped_by = error
-            break
-    intake.commit()
+    try:
+        for drop in group.drops:
+            try:
+                done.append(_take(intake, root, drop))
+            except (ObjectUnreadableError, DropChangedError, EmptyDropError) as error:
+                failed.append(FailedDrop(drop.place, printable(str(error))))
+            except Exception as error:
+                stopped_by = error
+                break
+    finally:
+        # Also where one ends the run, or somebody does: those before it would wait every night.
+        intake.commit()
     return GroupSummary(done, failed, stopped_by)
 
 

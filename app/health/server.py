@@ -82,8 +82,8 @@ def _pools(state: ServerState, wanted: list[dict[str, Any]]) -> list[Finding]:
             do = f"prefect worker start --pool {name}, where its work should be done"
             found.append(problem(f"pool {name}", "no worker is online, so runs become late", do))
         elif missing := sorted(queues[name] & set(pool.unserved)):
-            told = f"no worker takes runs of its queue {missing[0]}, so they become late"
-            do = f"prefect worker start --pool {name} --work-queue {missing[0]}"
+            told = f"no worker takes runs of its queue {', '.join(missing)}, so they become late"
+            do = f"prefect worker start --pool {name} --work-queue {' --work-queue '.join(missing)}"
             found.append(problem(f"pool {name}", told, do))
         else:
             workers = "1 worker" if pool.online == 1 else f"{pool.online} workers"

@@ -80,6 +80,22 @@ def test_what_is_stored_is_told_although_a_later_drop_ends_the_run(mill, monkeyp
     assert mill.ask("SELECT count(*) FROM images") == [(3,)]
 
 
+def test_what_was_read_is_stored_although_somebody_stops_the_run(mill, monkeypatch):
+    for name in ("monday", "tuesday"):
+        write_box_drop(mill.inbox / name, PICTURES)
+    take = tasks.ingest_drops._take
+
+    def stopped_at_tuesday(intake, root, drop):
+        if "tuesday" in drop.place.prefix:
+            raise KeyboardInterrupt
+        return take(intake, root, drop)
+
+    monkeypatch.setattr(tasks.ingest_drops, "_take", stopped_at_tuesday)
+    with pytest.raises(KeyboardInterrupt):
+        run_ingest(IngestRequest(dataset=mill.request.dataset), mill.settings, mill.run())
+    assert mill.ask("SELECT count(*) FROM images") == [(3,)]
+
+
 def test_a_night_cuts_names_and_counts_what_is_in_the_inbox(mill):
     write_box_drop(mill.inbox / "monday", PICTURES, split="train")
     summary, data = night(mill)
